@@ -1,0 +1,48 @@
+# make demo   the main job on generated data, from nothing but Python ≥ 3.11
+# make test   the tests       make check   what CI runs: lint, types, tests with everything they can use
+# make bench  speed and memory against a peer in the same run
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DEMO := dicestudy-data/phantom.yaml
+
+.PHONY: demo test check bench lint clean
+
+# A stamp and not the folder: an installation that broke off is not taken for a whole one.
+$(VENV)/installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "dicestudy needs Python 3.11 or newer, found $$($(PYTHON) --version); set PYTHON=…" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@
+
+demo: $(VENV)/installed
+	@mkdir -p $(dir $(DEMO))
+	@test -f $(DEMO) || $(BIN)/dicestudy init phantom --quiet -o $(DEMO)
+	$(BIN)/dicestudy launch $(DEMO)
+	@printf '\nTable 1 of the study\n'
+	@$(BIN)/dicestudy table $(DEMO)
+	@printf '\nWhere ignoring turns into learning empty\n'
+	@$(BIN)/dicestudy map $(DEMO)
+	@printf '\nBest cells to ignore missing labels\n'
+	@$(BIN)/dicestudy best $(DEMO) --goal ignore --top 3
+	@printf '\nBest cells to learn empty labels\n'
+	@$(BIN)/dicestudy best $(DEMO) --goal empty --top 3
+	@printf '\nThe report: dicestudy-data/studies/phantom/report.html\nThe dashboard: $(BIN)/dicestudy dashboard\n'
+
+test: $(VENV)/installed
+	$(BIN)/python -m pytest -q
+
+lint: $(VENV)/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+check: lint test
+
+bench: $(VENV)/installed
+	$(BIN)/python -m bench.overhead
+	$(BIN)/python -m bench.losses
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

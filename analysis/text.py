@@ -1,0 +1,138 @@
+"""Answers as plain text for the terminal: aligned columns, one string each."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from analysis.labels import NOTHING, SIGNS, crossing_text, figure, fixed, p_value, ranged, tally, varying
+from analysis.summary import slice_label
+
+SETTINGS = ("phi", "eps", "batch_size", "labeling")
+_SCORES = ("dsc", "dv_ml", "auc")
+_FIGURES = {
+    *("cell", "group", "class", "emptied", "n", "cases", "change", "outcomes", "p", "significant"),
+    *("eps_voxels", "v_hat"),
+    *(f"{name}{end}" for name in _SCORES for end in ("", "_low", "_high")),
+}
+
+
+def table_text(rows: Sequence[dict[str, Any]]) -> str:
+    """Write table 1: a line a cell, group and class; ``*`` marks p < 0.05 against full labeling, ``∅`` emptied maps."""
+    if not rows:
+        return "no trial is done, so there is no table"
+    names = shown_settings(rows)
+    several = len({row["class"] for row in rows}) > 1
+    head = [SIGNS.get(name, name) for name in names] + ["group"] + ["class"] * several
+    head += ["DSC", "ΔV [ml]", "AUC", "n", "p", "outcomes"]
+    lines = []
+    for row in rows:
+        mark = "*" if row["significant"] else ""
+        group = f"{row['group']} ∅" if row["emptied"] else row["group"]
+        lines.append(
+            [setting_text(row, name) for name in names]
+            + [group]
+            + [row["class"]] * several
+            + [
+                ranged(row["dsc"], row["dsc_low"], row["dsc_high"]) + mark,
+                fixed(row["dv_ml"], 1),
+                fixed(row["auc"]),
+                str(row["n"]),
+                p_value(row["p"]),
+                tally(row["outcomes"]),
+            ]
+        )
+    notes = (
+        "∅ emptied for training. * DSC differs from full labeling, p < 0.05 (paired, Holm over the table). "
+        "[95 % interval]. n: trials."
+    )
+    return f"{columns(head, lines)}\n{notes}"
+
+
+def best_text(entries: Sequence[dict[str, Any]]) -> str:
+    """Write the ranking: a line a cell with its score, its figures and whether it differs from the first."""
+    if not entries:
+        return "no cell qualifies: none is done, none fits the filter, or none keeps the labelled group"
+    names = shown_settings([entry["params"] for entry in entries])
+    metrics = sorted({name for entry in entries for name in entry["metrics"] if not name.startswith("dv_ml")})
+    head = ["", *(SIGNS.get(name, name) for name in names), "score", *metrics, "n", "differs", "outcomes"]
+    lines = []
+    for entry in entries:
+        known = [entry["metrics"].get(name, {}) for name in metrics]
+        lines.append(
+            [str(entry["rank"])]
+            + [setting_text(entry["params"], name) for name in names]
+            + [fixed(entry["score"], 3)]
+            + [ranged(found.get("mean"), found.get("low"), found.get("high")) for found in known]
+            + [str(entry["n"]), differs_text(entry), tally(entry["outcomes"])]
+        )
+    notes = "differs: from the first, p < 0.05, paired on the same cases, Holm. [95 % interval]. n: trials."
+    return f"by {entries[0]['ranked_by']}\n{columns(head, lines)}\n{notes}"
+
+
+def map_text(mapped: dict[str, Any]) -> str:
+    """Write the map: each slice with its crossing, or the reason why there is none, and its points."""
+    if not mapped["slices"]:
+        return "no trial under partial labeling, so there is no map"
+    blocks = []
+    for found in mapped["slices"]:
+        at_v_hat = f"v̂ = {figure(found['v_hat'], 4)} voxels" if found["v_hat"] is not None else "no v̂"
+        crossing = "crossing " if found["crossing"] is not None else ""
+        text = f"{slice_label(mapped, found)} ({at_v_hat})\n  {crossing}{crossing_text(found)}"
+        if found["points"]:
+            lines = [
+                [
+                    figure(point["eps"]),
+                    figure(point["eps_in_v_hat"]),
+                    fixed(point["retention"]),
+                    fixed(point["dsc_labelled"]),
+                    fixed(point["dsc_emptied"]),
+                    tally(point["outcomes"]),
+                ]
+                for point in found["points"]
+            ]
+            head = ["ε [voxels]", "ε [v̂]", "retention", "DSC labelled", "DSC emptied", "outcomes"]
+            text += "\n" + "\n".join(f"  {line}" for line in columns(head, lines).splitlines())
+        blocks.append(text)
+    return "\n\n".join(blocks)
+
+
+def shown_settings(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Name the settings that a table shows: Φ, ε, B and labeling, and whatever else varies between its rows."""
+    own = [{name: value for name, value in row.items() if name not in _FIGURES} for row in rows]
+    return [*SETTINGS, *(name for name in varying(own) if name not in SETTINGS)]
+
+
+def setting_text(row: Mapping[str, Any], name: str) -> str:
+    """Write one setting as a table's entry; ε as written, with its voxels where that is no number."""
+    value = row.get(name)
+    if value is None or value == "":
+        return NOTHING
+    if name == "eps" and "v_hat" in str(value):
+        return f"{str(value).replace('v_hat', 'v̂')} ({figure(row.get('eps_voxels'))})"
+    return figure(value) if isinstance(value, float) else str(value)
+
+
+def differs_text(entry: Mapping[str, Any]) -> str:
+    """Write whether an entry differs from the first of its ranking."""
+    if entry["rank"] == 1:
+        return "first"
+    if entry["differs_from_first"] is None:
+        return "cannot tell"
+    return f"{'yes' if entry['differs_from_first'] else 'no'}, p {p_value(entry['p'])}"
+
+
+def columns(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    """Align columns by their width on screen, two spaces between."""
+    widths = [max(map(_width, column)) for column in zip(head, *lines, strict=True)]
+    rows = [
+        "  ".join(text + " " * (width - _width(text)) for text, width in zip(line, widths, strict=True)).rstrip()
+        for line in (head, *lines)
+    ]
+    return "\n".join([rows[0], "  ".join("─" * width for width in widths), *rows[1:]])
+
+
+def _width(text: str) -> int:
+    # The hat of v̂ is a sign of its own that takes no place.
+    return sum(not unicodedata.combining(sign) for sign in text)

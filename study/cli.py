@@ -1,0 +1,369 @@
+"""The command ``dicestudy``: parses, calls a function, shows what it returns."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from trainers.errors import DicestudyError, Fault, InputError
+
+if TYPE_CHECKING:
+    from study.places import Places
+    from study.spec import StudySpec
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+class Faces(click.Group):
+    """Commands whose errors are read by people: one line a fault, no traceback, the exit code of the error."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; exit 1 if it failed, 2 if the input was wrong."""
+        try:
+            return super().invoke(ctx)
+        except InputError as error:
+            for fault in error.faults:
+                click.echo(f"error: {fault}", err=True)
+            ctx.exit(error.exit_code)
+        except DicestudyError as error:
+            click.echo(f"error: {error}", err=True)
+            ctx.exit(error.exit_code)
+        except BrokenPipeError:
+            # Somebody downstream (head) has seen enough.
+            sys.stderr.close()
+            ctx.exit(0)
+
+
+def with_places(command: Command) -> Command:
+    """The options that say where records are."""
+    for option in (
+        click.option("--storage", help="Folder of checkpoints, prepared data and results [DICESTUDY_STORAGE]."),
+        click.option("--store", help="MLflow tracking URI [DICESTUDY_STORE]."),
+    ):
+        command = option(command)
+    return command
+
+
+def with_json(command: Command) -> Command:
+    """The option to print JSON instead of text."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(command)
+
+
+quiet_anyway = click.option("--quiet", is_flag=True, expose_value=False, help="Print nothing but results and errors.")
+"""For commands that print nothing else."""
+quiet_option = click.option("--quiet", is_flag=True, help="Print nothing but results and errors.")
+
+
+@click.group(cls=Faces, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="dicestudy")
+def main() -> None:
+    """What will my Dice loss do with labels that are missing, and with labels that are rightly empty?"""  # noqa: D400
+
+
+@main.command()
+@click.argument("preset", default="phantom")
+@click.option("-o", "--output", default="study.yaml", show_default=True, help="File to write; - for the terminal.")
+@quiet_option
+def init(preset: str, output: str, quiet: bool) -> None:
+    """Write a commented study file from a PRESET (default: phantom)."""
+    text = preset_text(preset)
+    if output == "-":
+        click.echo(text, nl=False)
+        return
+    path = Path(output)
+    if path.exists():
+        raise InputError(Fault(output, "exists already", "remove it, or choose another name with -o"))
+    try:
+        path.write_text(text)
+    except OSError as error:
+        raise InputError(Fault(output, f"cannot be written: {error.strerror}", "choose another place")) from None
+    if not quiet:
+        click.echo(f"wrote {output}; next: dicestudy launch {output}")
+
+
+@main.command()
+@click.argument("study")
+@with_json
+@quiet_option
+def check(study: str, as_json: bool, quiet: bool) -> None:
+    """Validate a STUDY file and the layout of its data, all faults at once."""
+    from study.check import check_study
+
+    found = check_study(study)
+    if as_json:
+        _show_json(found)
+    else:
+        for fault in found["faults"]:
+            click.echo(f"error: {Fault(fault['file'], fault['fault'], fault['remedy'])}", err=True)
+        if not quiet:
+            for name, value in found["statistics"].items():
+                click.echo(f"{name}: {value}")
+    if not found["ok"]:
+        sys.exit(InputError.exit_code)
+
+
+@main.command()
+@click.argument("study")
+@with_places
+@with_json
+@quiet_anyway
+def plan(study: str, store: str | None, storage: str | None, as_json: bool) -> None:
+    """Say what launching a STUDY file would run."""
+    from study.plan import make_plan
+
+    found = make_plan(_load(study), _places(store, storage).storage).as_dict()
+    if as_json:
+        _show_json(found)
+        return
+    hours = "unknown before a trial is done" if found["hours"] is None else f"{found['hours']:.2f}"
+    click.echo(
+        f"{found['trials']} trials in {found['cells']} cells: {found['done']} done, {found['failed']} failed, "
+        f"{found['to_run']} to run\n{found['concurrent']} at once, limited by {found['limited_by']}; hours: {hours}"
+    )
+
+
+@main.command()
+@click.argument("study")
+@click.option("--address", envvar="DICESTUDY_ADDRESS", help="Ray cluster: auto or HOST:6379. Without: this machine.")
+@click.option("--retry-failed", is_flag=True, help="Run those trials anew that failed by their own fault.")
+@with_places
+@with_json
+@quiet_option
+def launch(
+    study: str,
+    address: str | None,
+    retry_failed: bool,
+    store: str | None,
+    storage: str | None,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Run what is missing of a STUDY file; run again, it continues."""
+    from study.launch import launch as run
+
+    places = _places(store, storage)
+    say = (lambda _: None) if quiet or as_json else (lambda text: click.echo(text, err=True))
+    ended = run(_load(study), places, address, retry_failed, quiet or as_json, say)
+    if as_json:
+        _show_json(vars(ended))
+    elif not quiet:
+        click.echo(
+            f"{ended.study}: {ended.done} of {ended.trials} trials done, {ended.failed} failed, {ended.lost} lost; "
+            f"{ended.started} were missing at the start"
+        )
+        folder = places.storage.study(ended.study)
+        click.echo(f"report: {folder / 'report.html'}\ndashboard: dicestudy dashboard{_store_option(store, storage)}")
+    if ended.troubled:
+        click.echo(
+            f"warning: the tracking store did not take everything ({ended.troubled}); launch again to deliver it",
+            err=True,
+        )
+    if ended.stopped or ended.lost or ended.troubled:
+        sys.exit(1)
+
+
+@main.command()
+@click.argument("study", required=False)
+@with_places
+@with_json
+@quiet_anyway
+def status(study: str | None, store: str | None, storage: str | None, as_json: bool) -> None:
+    """Say where a STUDY stands; without one, all on the storage."""
+    from study.status import status as find
+    from study.status import study_folders
+
+    places = _places(store, storage)
+    found = [find(name, places) for name in ([study_name(study)] if study else study_folders(places))]
+    if as_json:
+        _show_json(found[0] if study else found)
+        return
+    for entry in found:
+        click.echo(_status_line(entry))
+        for failure in entry["failures"]:
+            click.echo(f"  failed {failure['key']}: {failure['reason']}")
+    if not found:
+        click.echo("no study on this storage yet; begin with dicestudy init")
+
+
+@main.command()
+@click.argument("study")
+@with_places
+@quiet_anyway
+def stop(study: str, store: str | None, storage: str | None) -> None:
+    """End a running STUDY; its trials keep their checkpoints."""
+    from study.launch import request_stop
+
+    name = study_name(study)
+    if not request_stop(name, _places(store, storage)):
+        raise DicestudyError(f"study {name} is not running on this storage")
+    click.echo(f"{name} is asked to stop; launch it again to continue")
+
+
+@main.command()
+@click.argument("study")
+@click.option("--goal", default="ignore", show_default=True, help="ignore, empty or dice.")
+@click.option("--metric", help="A metric's name instead of a goal, such as dsc.A.tumor.")
+@click.option("--where", help="Which cells: an expression such as \"eps>1 and phi=='I'\", ε in voxels.")
+@click.option("--top", default=5, show_default=True, help="How many.")
+@with_places
+@with_json
+@quiet_anyway
+def best(
+    study: str,
+    goal: str,
+    metric: str | None,
+    where: str | None,
+    top: int,
+    store: str | None,
+    storage: str | None,
+    as_json: bool,
+) -> None:
+    """Rank the cells of a STUDY."""
+    from analysis.text import best_text
+    from study.answers import best as find
+
+    found = find(study_name(study), goal, metric, where, top, _places(store, storage))
+    _show(found, best_text, as_json)
+
+
+@main.command()
+@click.argument("study")
+@with_places
+@with_json
+@quiet_anyway
+def table(study: str, store: str | None, storage: str | None, as_json: bool) -> None:
+    """Print the paper's table 1 of a STUDY."""
+    from analysis.text import table_text
+    from study.answers import table as find
+
+    _show(find(study_name(study), _places(store, storage)), table_text, as_json)
+
+
+@main.command("map")
+@click.argument("study")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Folder for JSON, CSV and pictures.")
+@with_places
+@with_json
+@quiet_anyway
+def map_command(study: str, output: Path | None, store: str | None, storage: str | None, as_json: bool) -> None:
+    """Print where ignoring turns into learning empty in a STUDY."""
+    from analysis.text import map_text
+    from study.answers import transition_map
+
+    found = transition_map(study_name(study), _places(store, storage))
+    _show(found, map_text, as_json)
+    if output is not None:
+        from study.publish import write_found_map
+
+        for path in write_found_map(found, output):
+            click.echo(f"wrote {path}", err=True)
+
+
+@main.command()
+@click.argument("study")
+@click.option("-o", "--output", type=click.Path(path_type=Path), default="report.html", show_default=True)
+@with_places
+@with_json
+@quiet_option
+def report(study: str, output: Path, store: str | None, storage: str | None, as_json: bool, quiet: bool) -> None:
+    """Write one self-contained page about a STUDY."""
+    from study.answers import report as write
+
+    path = write(study_name(study), output, _places(store, storage))
+    if as_json:
+        _show_json({"report": str(path)})
+    elif not quiet:
+        click.echo(f"wrote {path}")
+
+
+@main.command()
+@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option("--port", default=5000, show_default=True)
+@with_places
+@quiet_anyway
+def dashboard(host: str, port: int, store: str | None, storage: str | None) -> None:
+    """Start the MLflow server on the store and print its address."""
+    from study.dashboard import serve_dashboard
+
+    serve_dashboard(_places(store, storage), host, port, click.echo)
+
+
+@main.command()
+@with_json
+@quiet_anyway
+def losses(as_json: bool) -> None:
+    """List the losses by category, with formulas and sources."""
+    from trainers.losses.taxonomy import TAXONOMY
+
+    if as_json:
+        _show_json([entry.as_dict() for entry in TAXONOMY.values()])
+        return
+    category = ""
+    for entry in TAXONOMY.values():
+        if entry.category != category:
+            category = entry.category
+            click.echo(f"\n{category.upper()}" if category else "")
+        marks = "Φ ε  " if entry.phi_eps else ""
+        parameters = ", ".join(f"{p.name}={'none' if p.default is None else p.default}" for p in entry.parameters)
+        click.echo(f"  {entry.name:14} {marks}{entry.formula}")
+        click.echo(f"  {'':14} {parameters or 'no parameters'} · {entry.source}")
+
+
+def preset_text(name: str) -> str:
+    """The text of a preset. Raises: InputError naming the known ones."""
+    from study.locate import unknown
+
+    folder = resources.files("study") / "presets"
+    known = sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml"))
+    if name not in known:
+        raise InputError(Fault("", *unknown("preset", name, known)))
+    return (folder / f"{name}.yaml").read_text()
+
+
+def study_name(study: str) -> str:
+    """A study's name, given that or its file."""
+    if study.endswith((".yaml", ".yml")):
+        return _load(study).name
+    return study
+
+
+def _load(study: str) -> StudySpec:
+    # Here and not above, as all that a command needs: --help comes in a blink.
+    from study.spec import load
+
+    return load(study)
+
+
+def _places(store: str | None, storage: str | None) -> Places:
+    from study.places import Places
+
+    return Places.find(store, storage)
+
+
+def _status_line(entry: dict[str, Any]) -> str:
+    from study.progress import clock
+
+    counts = " · ".join(f"{name} {count}" for name, count in entry["trials"].items())
+    eta = f" · ETA {clock(entry['eta_s'])}" if entry["eta_s"] is not None else ""
+    return f"{entry['study']}: {entry['state']} · {counts}{eta}"
+
+
+def _store_option(store: str | None, storage: str | None) -> str:
+    return (f" --store {store}" if store else "") + (f" --storage {storage}" if storage else "")
+
+
+def _show(found: Any, as_text: Callable[[Any], str], as_json: bool) -> None:
+    if as_json:
+        _show_json(found)
+    else:
+        click.echo(as_text(found))
+
+
+def _show_json(value: Any) -> None:
+    click.echo(json.dumps(value, indent=1, allow_nan=False, ensure_ascii=False))

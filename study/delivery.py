@@ -1,0 +1,174 @@
+"""From the storage to the tracking server: what trials left behind becomes runs, in the background.
+
+The storage is the record of truth. Delivering a trial twice, or after a crash, adds only what is missing, so
+the same call follows a running trial, catches up after a killed driver, and rebuilds a lost store.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from analysis.cells import cell_metrics
+from analysis.table import StudyTables
+from study.settings import resolved, setting_name, settings_of, varied_settings
+from study.storage import Storage, read_epochs
+from study.tables import build_tables
+from study.tracking import CELL, MlflowTracker, TrackedRun
+from trainers.errors import DicestudyError
+from trainers.outcome import CASES_FILE, TrialResult
+from trainers.spec import TrialSpec
+
+
+class Delivery:
+    """Delivers the trials of one study; ``trials`` are all of them, done or not."""
+
+    def __init__(self, trials: Sequence[TrialSpec], storage: Storage, tracker: MlflowTracker) -> None:
+        self.storage, self.tracker = storage, tracker
+        self.specs = {spec.key: spec for spec in trials}
+        self.cells: dict[str, list[TrialSpec]] = defaultdict(list)
+        for spec in trials:
+            self.cells[spec.cell].append(spec)
+        self.settings = {cell: settings_of(members[0]) for cell, members in self.cells.items()}
+        self.varied = varied_settings(self.settings.values())
+        self.results: dict[str, TrialResult] = {}
+
+    def deliver(self, key: str, running: bool = True) -> None:
+        """Bring the server up to date about one trial. running: it is in an engine's hands right now."""
+        spec = self.specs[key]
+        result = self.storage.result(key)
+        epochs = read_epochs(self.storage.trial(key))
+        if result is None and not epochs and not running:
+            return  # never begun: it has no run yet
+        cell = self._cell_run(spec.cell)
+        name = f"{setting_name(self.settings[spec.cell], self.varied)} fold={spec.fold} seed={spec.seed}"
+        run = self.tracker.run(
+            "trial",
+            key,
+            name,
+            {CELL: spec.cell, "mlflow.parentRunId": cell.run_id},
+            {**self.settings[spec.cell], "fold": spec.fold, "seed": spec.seed},
+        )
+        if result is None:
+            if running:
+                self.tracker.reopen(run)
+            self.tracker.log_epochs(run, epochs)
+            if not running:
+                self.tracker.end(run, "STOPPED", "ended before its last epoch; goes on when launched again")
+            return
+        first = key not in self.results
+        self.results[key] = result
+        if run.state == result.state:
+            return
+        self._end(run, spec, result, epochs)
+        if first:
+            self._update_cell(spec.cell, cell)
+
+    def lose(self, key: str, reason: str) -> None:
+        """The engine gave a trial up: its machine failed again and again. It has no result and is run again later."""
+        run = self.tracker.runs.get(("trial", key))
+        if run is not None:
+            self.tracker.end(run, "FAILED", f"lost by the engine: {reason}")
+
+    def catch_up(self) -> None:
+        """Deliver what the storage holds of every trial, none of which is running; end what nobody runs."""
+        for key in self.specs:
+            self.deliver(key, running=False)
+
+    def close_cells(self) -> None:
+        """End the run of every cell, once no trial runs any more."""
+        for cell in self.cells:
+            if (run := self.tracker.runs.get(("cell", cell))) is not None:
+                whole = all(spec.key in self.results for spec in self.cells[cell])
+                self.tracker.end(run, "DONE" if whole else "STOPPED", "" if whole else "not all of its trials are over")
+
+    def _end(self, run: TrackedRun, spec: TrialSpec, result: TrialResult, epochs: list[dict[str, Any]]) -> None:
+        self.tracker.reopen(run)
+        self.tracker.log_epochs(run, epochs)
+        self.tracker.log_settings(run, resolved(spec, result))
+        self.tracker.log_figures(
+            run,
+            {f"final.{name}": value for name, value in result.metrics.items()}
+            | {f"count.{name}": value for name, value in result.counts.items()}
+            | {"seconds": result.seconds},
+        )
+        self.tracker.log_file(run, self.storage.trial(spec.key) / CASES_FILE)
+        # The ending last: a run that says DONE has everything.
+        self.tracker.end(run, result.state, result.reason)
+
+    def _cell_run(self, cell: str) -> TrackedRun:
+        settings = self.settings[cell]
+        return self.tracker.run("cell", cell, setting_name(settings, self.varied), {CELL: cell}, settings)
+
+    def _update_cell(self, cell: str, run: TrackedRun) -> None:
+        """Means and intervals over the cell's finished trials."""
+        members = [(spec, self.results[spec.key]) for spec in self.cells[cell] if spec.key in self.results]
+        tables = build_tables(members, self.storage)
+        (entry,) = cell_metrics(tables, np.random.default_rng(0))
+        self.tracker.log_figures(run, _cell_figures(entry), step=len(members))
+
+
+def log_cells(tracker: MlflowTracker, tables: StudyTables) -> None:
+    """Give every cell's run its figures as the whole study sees them: outcomes are relative to full labeling."""
+    for entry in cell_metrics(tables, np.random.default_rng(0)):
+        if (run := tracker.runs.get(("cell", entry["cell"]))) is not None:
+            tracker.log_figures(run, _cell_figures(entry), step=entry["trials"])
+
+
+def _cell_figures(entry: dict[str, Any]) -> dict[str, float]:
+    """``n``, ``valid``, ``outcome.NAME``; ``final.NAME`` with ``.low`` and ``.high``, where they are known."""
+    figures = {"n": entry["n"], "valid": float(entry["valid"])}
+    figures |= {f"outcome.{name}": count for name, count in entry["outcomes"].items()}
+    for name, values in entry["metrics"].items():
+        parts = {"": values["mean"], ".low": values["low"], ".high": values["high"]}
+        figures |= {f"final.{name}{end}": part for end, part in parts.items() if part is not None and part == part}
+    return figures
+
+
+class Courier(threading.Thread):
+    """Delivers in the background, so that a slow server never holds up a trial.
+
+    ``send`` names a trial with news; ``close`` waits for all that was sent. What a server does not take is
+    left to a later delivery: it is on the storage. ``troubled`` holds the last reason.
+    """
+
+    def __init__(self, delivery: Delivery) -> None:
+        super().__init__(name="courier", daemon=True)
+        self.delivery = delivery
+        self.troubled = ""
+        self._news: queue.Queue[Callable[[], None] | None] = queue.Queue()
+        self._pending: set[str] = set()
+
+    def send(self, key: str) -> None:
+        """A trial has started, has a new epoch or has ended."""
+        if key not in self._pending:  # news that is waiting already will read all there is
+            self._pending.add(key)
+            self._news.put(lambda: self._deliver(key))
+
+    def lose(self, key: str, reason: str) -> None:
+        """The engine gave a trial up."""
+        self._news.put(lambda: self.delivery.lose(key, reason))
+
+    def run(self) -> None:
+        """Deliver until closed."""
+        from mlflow.exceptions import MlflowException
+
+        while (task := self._news.get()) is not None:
+            try:
+                task()
+            except (MlflowException, DicestudyError, OSError) as error:
+                self.troubled = str(error).splitlines()[0]
+
+    def close(self) -> None:
+        """Deliver what is left, then end."""
+        self._news.put(None)
+        self.join()
+
+    def _deliver(self, key: str) -> None:
+        self._pending.discard(key)
+        self.delivery.deliver(key)

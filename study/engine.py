@@ -1,0 +1,203 @@
+"""Ray Tune as the scheduler of trials: the only module that imports Ray."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from study.spec import ResourceSpec
+from study.storage import Storage
+from trainers.errors import Fault, InputError
+from trainers.spec import TrialSpec
+
+# Read by Ray when it is imported or started.
+_ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",  # relative paths stay those of the driver
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_IGNORE_UNHANDLED_ERRORS": "1",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # no CSV, JSON and TensorBoard copies of what we record
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # the launch decides what a signal means
+    "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
+    # Never restored from: a trial finds its own checkpoint, and a study enumerates what is missing.
+    "TUNE_GLOBAL_CHECKPOINT_S": "1000000000",
+}
+
+RETRIES = 3
+"""How often a trial is started again after its machine or process went away; its own faults are results."""
+LOCAL_OBJECT_STORE = 256 * 2**20
+"""Ray's shared memory [bytes] on this machine; the data is mapped from files, so little passes through it."""
+
+
+@dataclass(frozen=True)
+class Event:
+    """What happened to a trial: it started, has a new epoch, ended with a result, or was lost without one."""
+
+    kind: Literal["started", "epoch", "ended", "lost"]
+    key: str
+    reason: str = ""
+
+
+Listener = Callable[[Event], None]
+
+
+def run_on_ray(
+    trials: Sequence[TrialSpec],
+    storage: Storage,
+    resources: ResourceSpec,
+    listen: Listener,
+    should_stop: Callable[[], bool],
+    scratch: Path,
+    address: str | None = None,
+) -> None:
+    """Run the trials with Ray Tune, on this machine or on the cluster at ``address``; returns when all are over.
+
+    ``listen`` hears of every trial's life in this process. Once ``should_stop`` says so, no trial starts and
+    those that run are ended; their checkpoints stay. ``scratch`` is a folder for Tune's own files.
+    """
+    with _session(address):
+        from ray import tune
+
+        scratch.mkdir(parents=True, exist_ok=True)
+        shared = {"storage": str(storage.root.resolve()), "device": "cuda" if resources.gpus else "cpu"}
+        jobs = [{"key": spec.key, "spec": spec.model_dump_json(), **shared} for spec in trials]
+        needs = {"cpu": resources.cpus, "gpu": resources.gpus}
+        tuner = tune.Tuner(
+            tune.with_resources(_run_job, needs),
+            param_space={"job": tune.grid_search(jobs)},
+            tune_config=tune.TuneConfig(
+                # An actor that lives on keeps torch imported and the data mapped.
+                reuse_actors=True,
+                max_concurrent_trials=resources.concurrent,
+                trial_name_creator=lambda trial: trial.config["job"]["key"],
+                trial_dirname_creator=lambda trial: trial.config["job"]["key"],
+            ),
+            run_config=tune.RunConfig(
+                name="tune",
+                storage_path=str(scratch.resolve()),
+                callbacks=[_callback(listen)],
+                stop=_stopper(should_stop),
+                failure_config=tune.FailureConfig(max_failures=RETRIES),
+                verbose=0,
+            ),
+        )
+        try:
+            tuner.fit()
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+
+
+def run_inline(
+    trials: Sequence[TrialSpec], storage: Storage, listen: Listener, should_stop: Callable[[], bool]
+) -> None:
+    """The same in this process, one trial after the other: for tests and debuggers."""
+    from study.worker import work
+
+    for spec in trials:
+        if should_stop():
+            return
+        listen(Event("started", spec.key))
+        work(spec, storage, tell=lambda _, key=spec.key: listen(Event("epoch", key)))  # type: ignore[misc]
+        listen(Event("ended", spec.key))
+
+
+def _run_job(config: dict[str, Any]) -> None:
+    """What an actor does with one trial."""
+    from ray import tune
+
+    from study.worker import work
+
+    job = config["job"]
+    spec = TrialSpec.model_validate_json(job["spec"])
+    work(
+        spec,
+        Storage(Path(job["storage"])),
+        job["device"],
+        tell=lambda record: tune.report({"epoch": record["epoch"]}),
+    )
+
+
+def _callback(listen: Listener) -> Any:
+    from ray import tune
+
+    class Ear(tune.Callback):  # type: ignore[misc]
+        """Tune's words as ours."""
+
+        def __init__(self, listen: Listener) -> None:
+            self.listen = listen
+
+        def __getstate__(self) -> dict[str, Any]:
+            return {}  # Tune pickles itself to be restored, which we never do; a listener cannot be pickled
+
+        def on_trial_start(self, *_: Any, trial: Any, **__: Any) -> None:
+            self.listen(Event("started", trial.config["job"]["key"]))
+
+        def on_trial_result(self, *_: Any, trial: Any, **__: Any) -> None:
+            self.listen(Event("epoch", trial.config["job"]["key"]))
+
+        def on_trial_complete(self, *_: Any, trial: Any, **__: Any) -> None:
+            self.listen(Event("ended", trial.config["job"]["key"]))
+
+        def on_trial_error(self, *_: Any, trial: Any, **__: Any) -> None:
+            file = trial.error_file
+            text = Path(file).read_text().strip() if file and Path(file).exists() else "the engine gave no reason"
+            self.listen(Event("lost", trial.config["job"]["key"], text.splitlines()[-1]))
+
+    return Ear(listen)
+
+
+def _stopper(should_stop: Callable[[], bool]) -> Any:
+    from ray import tune
+
+    class Ending(tune.Stopper):  # type: ignore[misc]
+        """Ends everything when asked to; never a single trial."""
+
+        def __init__(self, should_stop: Callable[[], bool]) -> None:
+            self.should_stop = should_stop
+
+        def __getstate__(self) -> dict[str, Any]:
+            return {}  # as above
+
+        def __call__(self, *_: Any) -> bool:
+            return False
+
+        def stop_all(self) -> bool:
+            return self.should_stop()
+
+    return Ending(should_stop)
+
+
+@contextmanager
+def _session(address: str | None) -> Iterator[None]:
+    """A connection to Ray for as long as the trials run."""
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    import ray
+
+    options: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
+    if address is None:
+        options |= {"include_dashboard": False, "object_store_memory": LOCAL_OBJECT_STORE, "_skip_env_hook": True}
+        # Or a cluster that this shell happens to know of would get the trials.
+        options["address"] = "local"
+    else:
+        options["address"] = address
+    try:
+        ray.init(**options)
+    except (ConnectionError, ValueError) as error:
+        text = str(error).splitlines()[0]
+        raise InputError(
+            Fault(f"address {address}", f"no Ray cluster answers: {text}", "start one with ray start --head")
+        ) from None
+    # What goes wrong reaches the listener; its traceback would only tear the progress line.
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        ray.shutdown()

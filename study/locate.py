@@ -1,0 +1,118 @@
+"""Reading YAML so that an error can name its line, and pydantic's findings in the users' words."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Hashable, Iterable
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from trainers.errors import Fault, InputError
+
+Path = tuple[str | int, ...]
+
+
+class Document:
+    """A YAML text: its plain value, and the line of every field."""
+
+    def __init__(self, text: str, name: str) -> None:
+        """Parse ``text``; ``name`` is what errors call it. Raises: InputError with the line at fault."""
+        self.name = name
+        try:
+            self._root = yaml.compose(text, Loader=yaml.SafeLoader)
+            self._refuse_twins()
+            self.value: Any = yaml.safe_load(text)
+        except yaml.MarkedYAMLError as error:
+            mark = error.problem_mark or error.context_mark
+            where = f"{name}:{mark.line + 1}" if mark else name
+            raise InputError(Fault(where, f"not readable as YAML: {error.problem}", "mend the syntax")) from None
+        except yaml.YAMLError as error:
+            raise InputError(Fault(name, f"not readable as YAML: {error}", "mend the syntax")) from None
+
+    def where(self, path: Path) -> str:
+        """``study.yaml:7: search.space.phi[1]``; the line is that of the nearest field there is."""
+        node, line = self._root, 1
+        for part in path:
+            children = dict(_children(node))
+            if part not in children:
+                break
+            line, node = children[part]
+        return f"{self.name}:{line}: {dotted(path)}" if path else f"{self.name}:{line}"
+
+    def _refuse_twins(self) -> None:
+        """A key given twice would silently win over the first."""
+        faults, nodes = [], [self._root]
+        while nodes:
+            node = nodes.pop()
+            seen: set[Hashable] = set()
+            for part, (line, child) in _children(node):
+                if part in seen:
+                    faults.append(Fault(f"{self.name}:{line}: {part}", "given twice", "keep one"))
+                seen.add(part)
+                nodes.append(child)
+        if faults:
+            raise InputError(faults)
+
+
+def _children(node: Any) -> Iterable[tuple[str | int, tuple[int, Any]]]:
+    if isinstance(node, yaml.MappingNode):
+        return [(key.value, (key.start_mark.line + 1, value)) for key, value in node.value]
+    if isinstance(node, yaml.SequenceNode):
+        return [(index, (value.start_mark.line + 1, value)) for index, value in enumerate(node.value)]
+    return []
+
+
+def dotted(path: Path) -> str:
+    """``("search", "space", "phi", 1)`` as ``search.space.phi[1]``."""
+    text = ""
+    for part in path:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+    return text
+
+
+def unknown(kind: str, value: object, known: Iterable[str]) -> tuple[str, str]:
+    """Fault and remedy for a word that is not among the known ones."""
+    known = list(known)
+    near = difflib.get_close_matches(str(value), known, n=1)
+    remedy = f"did you mean {near[0]!r}?" if near else "choose one of these"
+    return f"unknown {kind} {value!r}, known: {', '.join(known)}", remedy
+
+
+def faults_of(
+    error: ValidationError, where: Callable[[Path], str], known_fields: Callable[[Path], Iterable[str]], tags: set[str]
+) -> list[Fault]:
+    """Every finding of pydantic as what came, what was expected and what to do.
+
+    ``known_fields`` names the fields at a path; ``tags`` are the words that pydantic puts into its paths
+    for the branch of a union, which the file does not have.
+    """
+    faults = []
+    for entry in error.errors():
+        path = tuple(part for part in entry["loc"] if part not in tags)
+        came = entry["input"]
+        match entry["type"]:
+            case "extra_forbidden":
+                fault, remedy = unknown("field", path[-1], known_fields(path[:-1]))
+            case "missing":
+                fault, remedy = "is missing", "add it"
+            case "literal_error":
+                words = [word.strip("'") for word in entry["ctx"]["expected"].replace(" or ", ", ").split(", ")]
+                fault, remedy = unknown("value", came, words)
+            case "union_tag_invalid":
+                words = [word.strip("'") for word in entry["ctx"]["expected_tags"].split(", ")]
+                path, (fault, remedy) = (*path, "source"), unknown("source", entry["ctx"]["tag"], words)
+            case "union_tag_not_found":
+                path, fault, remedy = (*path, "source"), "is missing", "name the source of the data"
+            case "value_error":
+                fault, remedy = str(entry["ctx"]["error"]), ""
+            case _:
+                fault = f"{_lower(entry['msg'])}, got {came!r}"
+                remedy = ""
+        faults.append(Fault(where(path), fault, remedy))
+    return faults
+
+
+def _lower(message: str) -> str:
+    return message[:1].lower() + message[1:]

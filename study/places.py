@@ -1,0 +1,32 @@
+"""Where a study's records are: the tracking store and the storage, from arguments, environment or defaults."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from study.storage import Storage
+
+HOME = Path("dicestudy-data")
+"""Default folder, under the working directory."""
+
+
+@dataclass(frozen=True)
+class Places:
+    """store: an MLflow tracking URI; storage: the shared folder."""
+
+    store: str
+    storage: Storage
+
+    @classmethod
+    def find(cls, store: str | None = None, storage: str | Path | None = None) -> Places:
+        """Arguments win over ``DICESTUDY_STORE`` and ``DICESTUDY_STORAGE``, these over the defaults."""
+        root = Path(storage or os.environ.get("DICESTUDY_STORAGE") or HOME)
+        uri = store or os.environ.get("DICESTUDY_STORE") or f"sqlite:///{(HOME / 'mlflow.db').resolve()}"
+        return cls(uri, Storage(root))
+
+    @property
+    def artifacts(self) -> Path:
+        """Where artifacts lie if the store is a bare database."""
+        return self.storage.root / "artifacts"

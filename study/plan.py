@@ -1,0 +1,113 @@
+"""What a launch would do, before it does it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from study.space import enumerate_trials
+from study.spec import StudySpec
+from study.storage import Storage
+from trainers.assignment import assign
+from trainers.data.base import DataSpec
+from trainers.data.prepared import open_prepared, prepare
+from trainers.errors import Fault, InputError
+from trainers.labeling import map_volumes
+from trainers.outcome import TrialResult
+from trainers.spec import TrialSpec
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The trials of a study, and those that are over.
+
+    ``results`` holds the ending of each trial that has one; ``to_run`` the others.
+    """
+
+    study: StudySpec
+    trials: tuple[TrialSpec, ...]
+    results: dict[str, TrialResult]
+
+    @property
+    def to_run(self) -> list[TrialSpec]:
+        """Trials without an ending, in the study's order."""
+        return [spec for spec in self.trials if spec.key not in self.results]
+
+    @property
+    def cells(self) -> int:
+        """Number of settings."""
+        return len({spec.cell for spec in self.trials})
+
+    @property
+    def seconds_a_trial(self) -> float | None:
+        """Mean training time of the trials that are done, None before the first."""
+        times = [result.seconds for result in self.results.values() if result.state == "DONE"]
+        return sum(times) / len(times) if times else None
+
+    def concurrent(self) -> tuple[int, str]:
+        """Trials that run side by side on this machine, and what limits them."""
+        resources = self.study.resources
+        limits = {"cpus": int((os.cpu_count() or 1) / resources.cpus)}
+        if resources.concurrent is not None:
+            limits["resources.concurrent"] = resources.concurrent
+        limits["trials"] = max(len(self.to_run), 1)
+        name = min(limits, key=lambda entry: limits[entry])
+        return max(limits[name], 1), name
+
+    def as_dict(self) -> dict[str, object]:
+        """The contract's ``plan``."""
+        concurrent, limited_by = self.concurrent()
+        seconds = self.seconds_a_trial
+        return {
+            "trials": len(self.trials),
+            "cells": self.cells,
+            "done": sum(result.state == "DONE" for result in self.results.values()),
+            "failed": sum(result.state == "FAILED" for result in self.results.values()),
+            "to_run": len(self.to_run),
+            "hours": None if seconds is None else len(self.to_run) * seconds / concurrent / 3600,
+            "concurrent": concurrent,
+            "limited_by": limited_by,
+        }
+
+
+def make_plan(study: StudySpec, storage: Storage) -> Plan:
+    """Enumerate the study and look up what is over; writes nothing.
+
+    Raises: InputError with every fault of the data's layout.
+    """
+    trials = enumerate_trials(study, _checked_key)
+    results = {spec.key: storage.result(spec.key) for spec in trials}
+    return Plan(study, tuple(trials), {key: result for key, result in results.items() if result is not None})
+
+
+def prepare_data(
+    trials: Sequence[TrialSpec], storage: Storage, progress: Callable[[int, int], None] | None = None
+) -> dict[str, dict[str, float]]:
+    """Prepare every source that the trials need, once, and see that each setting fits it.
+
+    Returns: per trial key the ε of each class [voxels], as resolved on one trial of each cell.
+    Raises: InputError with every setting that does not fit its data.
+    """
+    sources = {spec.data_key: spec.data for spec in trials}
+    tables = {}
+    for key, source in sources.items():
+        data = open_prepared(prepare(source, storage.root, progress))
+        tables[key] = data.cases, data.classes, map_volumes(data.labels)
+    cells = {spec.cell: spec for spec in reversed(trials)}
+    eps: dict[str, dict[str, float]] = {}
+    faults: list[Fault] = []
+    for spec in cells.values():
+        try:
+            eps[spec.cell] = assign(spec, *tables[spec.data_key]).eps
+        except InputError as error:
+            faults += error.faults
+    if faults:
+        raise InputError(list(dict.fromkeys(faults)))
+    return eps
+
+
+def _checked_key(source: DataSpec) -> str:
+    if faults := source.check_files():
+        raise InputError(faults)
+    return source.key()

@@ -1,0 +1,90 @@
+"""The live line of a launch: a bar in a terminal, a plain line a trial elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import TextIO
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+
+@dataclass
+class Counts:
+    """Where a launch stands; ``seconds`` are those of the trials that ended in it."""
+
+    total: int
+    done: int = 0
+    failed: int = 0
+    lost: int = 0
+    running: set[str] = field(default_factory=set)
+    seconds: list[float] = field(default_factory=list)
+    started: float = field(default_factory=time.monotonic)
+    best: str = ""
+
+    @property
+    def over(self) -> int:
+        """Trials that have an ending."""
+        return self.done + self.failed + self.lost
+
+    @property
+    def eta(self) -> float | None:
+        """Seconds until the last trial ends, judged by this launch; None before the first ended."""
+        if not self.seconds:
+            return None
+        return (time.monotonic() - self.started) / len(self.seconds) * (self.total - self.over)
+
+    def __str__(self) -> str:
+        parts = [f"done {self.done}/{self.total}", f"running {len(self.running)}"]
+        parts += [f"failed {self.failed}"] if self.failed else []
+        parts += [f"lost {self.lost}"] if self.lost else []
+        parts += [f"ETA {clock(self.eta)}"] if self.eta is not None and self.over < self.total else []
+        parts += [f"best {self.best}"] if self.best else []
+        return " · ".join(parts)
+
+
+class ProgressLine:
+    """Shows ``Counts``; use as a context."""
+
+    def __init__(self, counts: Counts, quiet: bool = False, stream: TextIO | None = None) -> None:
+        self.counts, self.quiet = counts, quiet
+        self.stream = stream or sys.stderr
+        console = Console(file=self.stream)
+        self._bar = Progress(
+            BarColumn(bar_width=24), TextColumn("{task.description}"), TimeElapsedColumn(), console=console
+        )
+        self._live = console.is_terminal and not quiet
+        self._task = self._bar.add_task(str(counts), total=counts.total, completed=counts.over)
+
+    def __enter__(self) -> ProgressLine:
+        if self._live:
+            self._bar.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if self._live:
+            self._bar.stop()
+
+    def show(self) -> None:
+        """Refresh the bar; elsewhere nothing, since only endings are worth a line there."""
+        if self._live:
+            self._bar.update(self._task, description=str(self.counts), completed=self.counts.over)
+
+    def ended(self, text: str) -> None:
+        """A trial is over."""
+        if self._live:
+            self.show()
+        elif not self.quiet:
+            print(f"{text}  [{self.counts}]", file=self.stream, flush=True)
+
+
+def clock(seconds: float | None) -> str:
+    """``1:05`` or ``2:00:10``."""
+    if seconds is None:
+        return "unknown"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

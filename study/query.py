@@ -1,0 +1,126 @@
+"""The read side of the tracking server: a study's trials as tables."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from mlflow import MlflowClient
+
+from analysis.table import Emptied, StudyTables
+from study.places import Places
+from study.settings import RESOLVED
+from study.store import open_client
+from study.tables import make_tables
+from study.tracking import CELL, DESIGN, IN_STUDY, KEY, KIND, REASON, STATE
+from trainers.errors import Fault, InputError
+from trainers.outcome import CASES_FILE
+
+TEXT = ("loss", "phi", "eps", "labeling")
+"""Parameters that stay text even where they look like a number."""
+
+
+def read_tables(study: str, places: Places) -> StudyTables:
+    """Tables of a study's finished trials, those that its file still names.
+
+    Raises: InputError if the store does not answer or does not know the study.
+    """
+    client = open_client(places.store)
+    experiment = _experiment(client, study)
+    design = _design(client, experiment, study)
+    runs = [
+        run
+        for run in _runs(client, experiment, f"tags.`{KIND}` = 'trial' AND tags.`{IN_STUDY}` = 'true'")
+        if run.data.tags.get(STATE) in ("DONE", "FAILED")
+    ]
+    with TemporaryDirectory() as scratch:
+        files = [_cases(client, run, places, Path(scratch)) for run in runs if run.data.tags[STATE] == "DONE"]
+        return make_tables(
+            [_row(run) for run in runs],
+            files,
+            Emptied(design["emptied"]["group"], tuple(design["emptied"]["classes"])),
+            design["groups"],
+            design["classes"],
+        )
+
+
+def study_names(places: Places) -> list[str]:
+    """Names of the studies that the store knows, newest first."""
+    client = open_client(places.store)
+    found = client.search_experiments(filter_string=f"tags.`{DESIGN}` != ''", order_by=["creation_time DESC"])
+    return [experiment.name for experiment in found]
+
+
+def experiment_id(study: str, places: Places) -> str:
+    """The store's number for a study's experiment."""
+    return _experiment(open_client(places.store), study)
+
+
+def _experiment(client: MlflowClient, study: str) -> str:
+    experiment = client.get_experiment_by_name(study)
+    if experiment is None:
+        known = [entry.name for entry in client.search_experiments(filter_string=f"tags.`{DESIGN}` != ''")]
+        raise InputError(
+            Fault(
+                study,
+                f"no such study in this store, known: {', '.join(known) or 'none'}",
+                "launch it first, or give the store it is in with --store",
+            )
+        )
+    return str(experiment.experiment_id)
+
+
+def _design(client: MlflowClient, experiment: str, study: str) -> dict[str, Any]:
+    """Groups, classes and what is emptied, as the launch wrote them."""
+    text = client.get_experiment(experiment).tags.get(DESIGN)
+    if text is None:
+        raise InputError(Fault(study, "is an experiment of the store, but no study of ours", "choose another name"))
+    design: dict[str, Any] = json.loads(text)
+    return design
+
+
+def _runs(client: MlflowClient, experiment: str, where: str) -> Iterator[Any]:
+    token = None
+    while True:
+        page = client.search_runs([experiment], where, max_results=1000, page_token=token)
+        yield from page
+        token = page.token
+        if not token:
+            return
+
+
+def _row(run: Any) -> dict[str, object]:
+    tags, params = run.data.tags, run.data.params
+    return {
+        "key": tags[KEY],
+        "cell": tags[CELL],
+        "state": tags[STATE],
+        "reason": tags.get(REASON, ""),
+        **dict.fromkeys(RESOLVED),
+        **{name: _value(name, text) for name, text in params.items()},
+    }
+
+
+def _value(name: str, text: str) -> str | int | float:
+    if text == "none":
+        return ""
+    if name not in TEXT:
+        for kind in (int, float):
+            try:
+                return kind(text)
+            except ValueError:
+                continue
+    return text
+
+
+def _cases(client: MlflowClient, run: Any, places: Places, scratch: Path) -> Path:
+    """The trial's per-case table: from the storage where it is at hand, else the run's artifact."""
+    path = places.storage.trial(run.data.tags[KEY]) / CASES_FILE
+    if path.exists():
+        return path
+    target = scratch / run.info.run_id
+    target.mkdir()
+    return Path(client.download_artifacts(run.info.run_id, CASES_FILE, str(target)))

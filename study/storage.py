@@ -1,0 +1,166 @@
+"""The shared folder: where everything of a study lies, who may write it, and what is over already."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from trainers.errors import DicestudyError, Fault, InputError
+from trainers.files import write_text_whole
+from trainers.outcome import RESULT_FILE, TrialResult, load_result
+from trainers.spec import TrialSpec
+
+SPEC_FILE = "spec.json"
+EPOCHS_FILE = "epochs.jsonl"
+LOCK_FILE = "lock"
+STOP_FILE = "stop"
+
+
+class BusyError(DicestudyError):
+    """Another process is writing what we were about to write."""
+
+
+@dataclass(frozen=True)
+class Storage:
+    """Paths below one root. Trials are shared by all studies: their key says all that they are.
+
+    ``prepared/KEY/`` data; ``trials/KEY/`` spec, checkpoint, epochs, result, per-case table;
+    ``studies/NAME/`` lock, study file, report, maps.
+    """
+
+    root: Path
+
+    def trial(self, key: str) -> Path:
+        """The folder of one trial."""
+        return self.root / "trials" / key
+
+    def study(self, name: str) -> Path:
+        """The folder of one study."""
+        return self.root / "studies" / name
+
+    def prepared(self, data_key: str) -> Path:
+        """The folder of one source's prepared cases."""
+        return self.root / "prepared" / data_key
+
+    def result(self, key: str) -> TrialResult | None:
+        """How a trial ended, or None while it has not."""
+        return load_result(self.trial(key))
+
+    def require(self) -> None:
+        """Raise InputError unless the root can be made and written to."""
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            probe = self.root / f".probe-{os.getpid()}"
+            probe.write_text("")
+            probe.unlink()
+        except OSError as error:
+            raise InputError(
+                Fault(
+                    str(self.root),
+                    f"the storage cannot be written to: {error.strerror}",
+                    "give another folder with --storage or DICESTUDY_STORAGE",
+                )
+            ) from None
+
+    def keep_spec(self, spec: TrialSpec) -> None:
+        """Leave the trial's spec beside its result, for people and for rebuilding what was tracked."""
+        path = self.trial(spec.key) / SPEC_FILE
+        if not path.exists():
+            write_text_whole(path, spec.model_dump_json(indent=1))
+
+    def forget_result(self, key: str) -> None:
+        """Let a failed trial be run anew from its beginning; what it recorded stays beside it, renamed."""
+        folder = self.trial(key)
+        for name in (RESULT_FILE, "checkpoint.pt", EPOCHS_FILE):
+            path = folder / name
+            if path.exists():
+                path.replace(path.with_name(f"{path.name}.failed"))
+
+
+@contextmanager
+def writing(folder: Path, what: str, patience: float = 0.0) -> Iterator[None]:
+    """Hold the folder's lock; it falls with the process, however that ends.
+
+    patience: seconds to wait for another holder. Raises: BusyError naming the holder.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    # Not truncated on opening: until we hold it, what it says is about somebody else.
+    descriptor = os.open(folder / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        deadline = time.monotonic() + patience
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() >= deadline:
+                    holder = os.pread(descriptor, 1000, 0).decode(errors="replace") or "another process"
+                    raise BusyError(f"{what} is being written by {holder}; wait for it or stop it") from None
+                time.sleep(0.2)
+        os.ftruncate(descriptor, 0)
+        who = f"process {os.getpid()} on {socket.gethostname()} since {time.strftime('%Y-%m-%d %H:%M:%S')}"
+        os.pwrite(descriptor, who.encode(), 0)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def is_written(folder: Path) -> bool:
+    """Whether some live process holds the folder's lock."""
+    try:
+        descriptor = os.open(folder / LOCK_FILE, os.O_RDWR)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    else:
+        return False
+    finally:
+        os.close(descriptor)
+
+
+class Journal:
+    """The epochs of one trial, one JSON line each, only ever added to.
+
+    A line torn by a killed writer is cut off before the next is added; an epoch told again is not added.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / EPOCHS_FILE
+        records, whole = _read_lines(self.path)
+        self.last = records[-1]["epoch"] if records else 0
+        if self.path.exists() and self.path.stat().st_size > whole:
+            os.truncate(self.path, whole)
+
+    def append(self, record: dict[str, Any]) -> None:
+        """Add the record of one epoch, unless it is here already."""
+        if record["epoch"] <= self.last:
+            return
+        with self.path.open("a") as file:
+            file.write(json.dumps(record) + "\n")
+        self.last = record["epoch"]
+
+
+def read_epochs(folder: Path) -> list[dict[str, Any]]:
+    """The whole records of a trial's journal, in order."""
+    return _read_lines(folder / EPOCHS_FILE)[0]
+
+
+def _read_lines(path: Path) -> tuple[list[dict[str, Any]], int]:
+    """The whole lines of a journal, and how many bytes they take."""
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return [], 0
+    whole = content.rfind(b"\n") + 1
+    return [json.loads(line) for line in content[:whole].splitlines()], whole

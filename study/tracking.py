@@ -1,0 +1,165 @@
+"""The write side of the tracking server: one experiment a study, one run a trial, one a cell, one for all.
+
+Written by one process at a time, the study's driver, from what the trials left on the storage; so a run is
+never made twice, and writing the same again changes nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mlflow import MlflowClient
+from mlflow.entities import Metric, Param, RunTag
+
+from study.settings import Value
+from study.store import open_client
+
+KIND, KEY, CELL, STUDY = "dicestudy.kind", "dicestudy.key", "dicestudy.cell", "dicestudy.study"
+STATE, REASON, EPOCHS, IN_STUDY = "dicestudy.state", "dicestudy.reason", "dicestudy.epochs", "dicestudy.in_study"
+DESIGN = "dicestudy.design"
+"""Tag of an experiment that is a study: groups, classes and what is emptied, as JSON."""
+NOTE, PARENT, RUN_NAME = "mlflow.note.content", "mlflow.parentRunId", "mlflow.runName"
+
+ENDINGS = {"DONE": "FINISHED", "FAILED": "FAILED", "STOPPED": "KILLED"}
+"""Our states as MLflow's statuses."""
+METRICS_A_CALL, PARAMS_A_CALL = 1000, 100
+"""What the server takes in one log_batch."""
+
+
+@dataclass
+class TrackedRun:
+    """What the server knows of one run; kept here so that it need not be asked again."""
+
+    run_id: str
+    state: str
+    epochs: int
+    in_study: bool
+
+
+class MlflowTracker:
+    """Records of one study. ``artifact_root`` is where its artifacts go if the store is a bare database."""
+
+    def __init__(self, store: str, study: str, artifact_root: Path) -> None:
+        self.client: MlflowClient = open_client(store)
+        self.study = study
+        self.experiment = self._experiment(artifact_root)
+        self.runs: dict[tuple[str, str], TrackedRun] = {}
+        for run in self._existing():
+            tags = run.data.tags
+            self.runs[tags[KIND], tags.get(KEY, "")] = TrackedRun(
+                run.info.run_id, tags.get(STATE, ""), int(tags.get(EPOCHS, 0)), tags.get(IN_STUDY) == "true"
+            )
+
+    def describe(self, note: str, design: str) -> TrackedRun:
+        """Set the experiment's note and design; the study's run, made if it is not there, with the same note."""
+        self.client.set_experiment_tag(self.experiment, NOTE, note)
+        self.client.set_experiment_tag(self.experiment, DESIGN, design)
+        run = self.run("study", "", f"study {self.study}", {})
+        self.log_tags(run, {NOTE: note})
+        return run
+
+    def run(
+        self, kind: str, key: str, name: str, tags: Mapping[str, str], params: Mapping[str, Value] | None = None
+    ) -> TrackedRun:
+        """The run of a study, cell or trial; made, with its settings, if it is not there."""
+        if (known := self.runs.get((kind, key))) is not None:
+            return known
+        every = {KIND: kind, KEY: key, STUDY: self.study, STATE: "RUNNING", IN_STUDY: "true", RUN_NAME: name, **tags}
+        run = self.client.create_run(self.experiment, tags=every)
+        tracked = self.runs[kind, key] = TrackedRun(run.info.run_id, "RUNNING", 0, True)
+        if params:
+            self.log_settings(tracked, params)
+        return tracked
+
+    def log_settings(self, run: TrackedRun, params: Mapping[str, Value]) -> None:
+        """Parameters, the numeric ones mirrored as metrics ``hp.*``: the server compares parameters as text."""
+        now = _now()
+        numbers = {f"hp.{name}": value for name, value in params.items() if isinstance(value, int | float)}
+        written = [Param(name, str(value) if value != "" else "none") for name, value in params.items()]
+        metrics = [Metric(name, float(value), now, 0) for name, value in numbers.items()]
+        for start in range(0, len(written), PARAMS_A_CALL):
+            self.client.log_batch(run.run_id, metrics if start == 0 else (), written[start : start + PARAMS_A_CALL])
+
+    def log_epochs(self, run: TrackedRun, records: Iterable[Mapping[str, Any]]) -> None:
+        """The epochs that the server does not have yet, one call each; told twice, they stand once."""
+        for record in records:
+            if record["epoch"] <= run.epochs:
+                continue
+            # The record's own time: the server drops a metric that equals one it has, time included.
+            stamp = int(record["time"] * 1000)
+            metrics = [Metric(name, value, stamp, record["epoch"]) for name, value in record["metrics"].items()]
+            self.client.log_batch(run.run_id, metrics, tags=[RunTag(EPOCHS, str(record["epoch"]))])
+            run.epochs = record["epoch"]
+
+    def log_figures(self, run: TrackedRun, figures: Mapping[str, float], step: int = 0) -> None:
+        """Figures that hold for the whole run; those of a later ``step`` replace the earlier in its table."""
+        now = _now()
+        metrics = [Metric(name, float(value), now, step) for name, value in figures.items()]
+        for start in range(0, len(metrics), METRICS_A_CALL):
+            self.client.log_batch(run.run_id, metrics[start : start + METRICS_A_CALL])
+
+    def log_file(self, run: TrackedRun, path: Path) -> None:
+        """Keep a file as an artifact of the run."""
+        self.client.log_artifact(run.run_id, str(path))
+
+    def log_tags(self, run: TrackedRun, tags: Mapping[str, str]) -> None:
+        """Set tags of the run."""
+        self.client.log_batch(run.run_id, tags=[RunTag(name, value) for name, value in tags.items()])
+
+    def end(self, run: TrackedRun, state: str, reason: str = "") -> None:
+        """Give the run its ending, once."""
+        if run.state == state:
+            return
+        self.log_tags(run, {STATE: state, REASON: reason[:5000]})
+        self.client.set_terminated(run.run_id, ENDINGS[state])
+        run.state = state
+
+    def reopen(self, run: TrackedRun) -> None:
+        """Say that the run goes on, or begins anew."""
+        if run.state == "RUNNING":
+            return
+        self.log_tags(run, {STATE: "RUNNING", REASON: ""})
+        self.client.update_run(run.run_id, "RUNNING")
+        run.state = "RUNNING"
+
+    def mark_members(self, trials: Iterable[str], cells: Iterable[str]) -> None:
+        """Say of every run whether it still belongs to the study, whose file may have changed since."""
+        members = {("study", ""), *(("trial", key) for key in trials), *(("cell", key) for key in cells)}
+        for identity, run in self.runs.items():
+            if (belongs := identity in members) != run.in_study:
+                self.log_tags(run, {IN_STUDY: str(belongs).lower()})
+                run.in_study = belongs
+            if not belongs and run.state == "RUNNING":
+                self.end(run, "STOPPED", "left out of the study's file")
+
+    def _experiment(self, artifact_root: Path) -> str:
+        known = self.client.get_experiment_by_name(self.study)
+        if known is not None:
+            if known.lifecycle_stage == "deleted":
+                self.client.restore_experiment(known.experiment_id)
+            return str(known.experiment_id)
+        # A tracking server knows where its artifacts belong; a bare database would take the working directory.
+        place = None if self.client.tracking_uri.startswith("http") else artifact_root.resolve().as_uri()
+        with contextlib.suppress(OSError):
+            artifact_root.mkdir(parents=True, exist_ok=True)
+        return str(self.client.create_experiment(self.study, artifact_location=place))
+
+    def _existing(self) -> Iterable[Any]:
+        token = None
+        while True:
+            page = self.client.search_runs(
+                [self.experiment], f"tags.`{KIND}` != ''", max_results=1000, page_token=token
+            )
+            yield from page
+            token = page.token
+            if not token:
+                return
+
+
+def _now() -> int:
+    return int(time.time() * 1000)

@@ -1,0 +1,58 @@
+"""One trial on any engine: it finds its data and its past on the storage, and leaves its ending there."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from study.storage import Journal, Storage, writing
+from trainers.data.prepared import PreparedData, open_prepared
+from trainers.errors import InputError
+from trainers.outcome import TrialResult, save_result
+from trainers.spec import TrialSpec
+
+LINGER = 60.0
+"""Seconds that a trial waits for a predecessor of its own that is still dying, as after a killed driver."""
+
+
+def work(
+    spec: TrialSpec, storage: Storage, device: str = "cpu", tell: Callable[[dict[str, Any]], None] = lambda _: None
+) -> TrialResult:
+    """Run or continue one trial; every ending that is the trial's own fault becomes its result.
+
+    ``tell`` hears of each epoch after it is safe on the storage.
+
+    Raises: OSError, BusyError and whatever else is the machine's fault, so that the engine tries again.
+    """
+    # Here and not above: a driver that only hands out work does not load torch.
+    from trainers.trial import run_trial
+
+    folder = storage.trial(spec.key)
+    with writing(folder, f"trial {spec.key}", patience=LINGER):
+        storage.keep_spec(spec)
+        journal = Journal(folder)
+
+        def report(record: dict[str, Any]) -> None:
+            journal.append(record)
+            tell(record)
+
+        try:
+            return run_trial(spec, _data(storage.prepared(spec.data_key)), folder, report, device)
+        except (OSError, MemoryError):
+            raise
+        except InputError as error:
+            result = TrialResult(key=spec.key, state="FAILED", reason="; ".join(map(str, error.faults)))
+        except Exception as error:
+            reason = f"{type(error).__name__}: {error}".splitlines()[0]
+            result = TrialResult(key=spec.key, state="FAILED", reason=reason, traceback=traceback.format_exc())
+        save_result(folder, result)
+        return result
+
+
+@lru_cache(maxsize=4)
+def _data(folder: Path) -> PreparedData:
+    # Mapped once a process; the pages are shared by all trials of the machine.
+    return open_prepared(folder)

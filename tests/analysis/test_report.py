@@ -1,0 +1,250 @@
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from analysis.answers import table_one, transition_map
+from analysis.cells import cell_metrics
+from analysis.labels import crossing_text, figure, fixed, label, p_value, ranged
+from analysis.plots import draw_roc, draw_transition, new_figure
+from analysis.ranking import best
+from analysis.report import render_report, svg
+from analysis.roc import RATES, cells_to_draw, roc_curves
+from analysis.summary import sentences
+from analysis.table import StudyTables
+from analysis.text import best_text, map_text, table_text
+from tests.analysis.conftest import Setting, demo_settings, make_study
+
+ABOUT = {
+    "name": "phantom <one>",
+    "versions": {"python": "3.11", "numpy": "2"},
+    "seeds": [0, 1, 2],
+    "device": "cpu",
+    "study file": "name: phantom\nfolds: 1\n",
+}
+PARTIAL = [s for s in demo_settings() if s.labeling == "partial"]
+DEGENERATE = {
+    "no trials": ([], {}),
+    "one cell": ([Setting()], {}),
+    "one seed": (demo_settings(), {"seeds": 1}),
+    "one case a group": (demo_settings(), {"cases": 1}),
+    "all collapsed": (demo_settings(), {"collapse": lambda setting, seed: True}),
+    "all failed": (demo_settings(), {"fail": lambda setting, seed: True}),
+    "no emptied group": (demo_settings(), {"emptied": None}),
+    "full labeling only": ([Setting("I", "1", 2, "full")], {}),
+    "partial labeling only": (PARTIAL, {}),
+}
+VOID = {"meta", "br", "hr", "img", "link", "input"}
+
+
+class Page(HTMLParser):
+    """Reads a page strictly: tags balance, ids are unique, references stay inside."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.open, self.ids, self.references, self.words = [], [], [], []
+        self.feed(page)
+        assert not self.open
+
+    def handle_starttag(self, tag, attrs):
+        if tag not in VOID:
+            self.open.append(tag)
+        for name, value in attrs:
+            if name == "id":
+                self.ids.append(value)
+            if name in ("href", "xlink:href", "src"):
+                self.references.append(value)
+            self.references += [f"#{ref}" for ref in re.findall(r"url\(#([^)]+)\)", value or "")]
+
+    def handle_startendtag(self, tag, attrs):
+        self.handle_starttag(tag, attrs)
+        if tag not in VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.words.append(data)
+
+    @property
+    def text(self):
+        return " ".join(" ".join(self.words).split())
+
+
+def degenerate(name: str) -> StudyTables:
+    settings, drawn = DEGENERATE[name]
+    return make_study(settings, **drawn)
+
+
+def everything(tables: StudyTables, rng: np.random.Generator) -> str:
+    texts = [table_text(table_one(tables, rng)), map_text(transition_map(tables, rng))]
+    texts += [best_text(best(tables, rng, goal=goal)) for goal in ("ignore", "empty", "dice")]
+    return "\n".join(texts)
+
+
+def test_report_is_one_sound_page_that_needs_nothing_else(demo, rng):
+    raw = render_report(demo, ABOUT, rng)
+    page = Page(raw)
+    assert len(page.ids) == len(set(page.ids))
+    assert {ref[0] for ref in page.references} == {"#"}
+    assert {ref[1:] for ref in page.references} <= set(page.ids)
+    assert "<script" not in raw
+    assert "@import" not in raw
+    assert 'name="viewport"' in raw
+    assert raw.count('role="img"') == 2 + 1  # two slices with several ε, one figure of ROC curves
+    for words in ("phantom <one>", "Retention falls through ½", "1 of 27 trials collapsed", "became NaN", "folds: 1"):
+        assert words in page.text
+
+
+def test_same_tables_give_the_same_bytes(demo):
+    shuffled = replace(
+        demo, trials=demo.trials.sample(frac=1, random_state=1), cases=demo.cases.sample(frac=1, random_state=2)
+    )
+    first, second = (render_report(each, ABOUT, np.random.default_rng(0)) for each in (demo, shuffled))
+    assert first == second
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("no trials", "No trial has ended yet, so nothing can be said."),
+        ("one cell", "Only one cell is done, so nothing can be compared."),
+        ("one seed", "No cell has more than 1 trial(s): intervals tell how cases differ, not how other seeds"),
+        ("one case a group", "Retention falls through ½"),
+        ("all failed", "All trials failed, so nothing can be said about the loss; see the failures."),
+        ("all collapsed", "training collapses: the labelled group is lost as well"),
+        ("no emptied group", "The study empties no group, so it cannot say"),
+        ("full labeling only", "No trial under partial labeling is done, so the study cannot say"),
+        ("partial labeling only", "No trial under full labeling is done: collapse is judged by an absolute floor"),
+    ],
+)
+def test_degenerate_studies_give_answers_and_a_report_that_says_what_it_cannot_say(name, words, rng):
+    tables = degenerate(name)
+    page = Page(render_report(tables, {}, rng))
+    assert words in page.text
+    assert "nan" not in page.text.lower().replace("became nan", "")
+    assert "None" not in page.text
+    assert everything(tables, rng)
+
+
+def test_summary_reads_well(demo, rng):
+    told = sentences(demo, transition_map(demo, rng), cell_metrics(demo, rng))
+    assert told[0] == "57 trials in 19 cells: 56 done, 1 failed."
+    assert told[1] == (
+        "Φ=I, B=2: training ignores the emptied maps and still segments the emptied group from ε = 1e-7 to 6 voxels; "
+        "training learns to output empty maps for the emptied group from ε = 20 to 2000 voxels. Retention falls "
+        "through ½ between ε = 6 and 20 voxels (0.03 and 0.1 v̂); the step is narrower than the grid, so no closer "
+        "value is known. 1 of 27 trials collapsed, at ε = 200 voxels; they are left out of means and fit."
+    )
+    assert told[3].startswith("Φ=BI, B=2: training learns to output empty maps")
+
+
+def test_divided_seeds_are_told(rng):
+    tables = make_study([Setting("I", "1"), Setting("I", "10"), Setting("I", "100")], seeds=4, spread=0.0)
+    moved = tables.cases["key"].isin(tables.trials.query("eps == '10' and seed < 2")["key"])
+    moved &= tables.cases["group"] == "B"
+    tables = replace(tables, cases=tables.cases.assign(pred_ml=tables.cases["pred_ml"].where(~moved, 0.1)))
+    told = sentences(tables, transition_map(tables, rng), cell_metrics(tables, rng))
+    assert "training is divided (2 ignores, 2 learns empty) at ε = 10 voxels" in told[1]
+
+
+def test_text_is_aligned_and_marks_what_matters(demo, rng):
+    table = table_text(table_one(demo, rng)).splitlines()
+    assert table[0].split() == ["Φ", "ε", "B", "labeling", "group", "DSC", "ΔV", "[ml]", "AUC", "n", "p", "outcomes"]
+    assert any("B ∅" in line and "learns empty" in line for line in table)
+    assert {line.index("partial") for line in table if "partial " in line and "∅ emptied" not in line} <= {22, 23}
+    ranked = best_text(best(demo, rng, goal="empty"))
+    assert "AUC − retention" in ranked
+    assert "first" in ranked
+    assert "v̂ = 200 voxels" in map_text(transition_map(demo, rng))
+    assert "lr" not in table[0]
+
+
+def test_text_shows_other_settings_where_they_vary(rng):
+    tables = make_study([Setting("I", "1"), Setting("I", "1", lr=0.01)])
+    assert "lr" in table_text(table_one(tables, rng)).splitlines()[0]
+    assert "Φ=I, B=2, lr=0.01" in map_text(transition_map(tables, rng))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (figure(1e-7), "1e-7"),
+        (figure(2000.0), "2000"),
+        (figure(3e6), "3e6"),
+        (figure(12.345), "12.3"),
+        (figure(None), "–"),
+        (fixed(-0.004), "0.00"),
+        (fixed(-12.34, 1), "−12.3"),
+        (fixed(float("nan")), "–"),
+        (ranged(0.5, None, None), "0.50"),
+        (ranged(0.5, 0.4, 0.6), "0.50 [0.40, 0.60]"),
+        (p_value(0.0004), "<0.001"),
+        (p_value(None), "–"),
+        (label({"phi": "", "batch_size": 2, "lr": 0.005}, ("phi", "batch_size", "lr")), "B=2, lr=0.005"),
+    ],
+)
+def test_numbers_read_well(text, expected):
+    assert text == expected
+
+
+def test_an_open_interval_is_called_open():
+    crossing = {"eps": 5.0, "low": None, "high": 9.0, "bracket": [4.0, 6.0], "step": False, "in_v_hat": {"eps": None}}
+    assert crossing_text({"crossing": crossing, "reason": None}) == "at ε = 5 voxels [open, 9]"
+
+
+def test_transition_figure_shows_all_there_is(demo, rng):
+    found = transition_map(demo, rng)["slices"][0]
+    made, axes = new_figure()
+    draw_transition(axes, found)
+    shown = axes.get_legend_handles_labels()[1]
+    assert shown == [
+        "crossing of ½: the bracket",
+        "retention of the emptied group",
+        "DSC, labelled group",
+        "DSC, emptied group",
+        "collapsed trial",
+        "v̂ = 200 voxels",
+    ]
+    assert axes.get_xlabel() == "ε [voxels]"
+    assert axes.get_xscale() == "log"
+    FigureCanvasAgg(made).draw()
+    (legend,) = made.legends
+    assert not legend.get_window_extent().overlaps(axes.get_window_extent())
+
+
+def test_roc_curves_start_and_end_and_are_few(demo, rng):
+    cells = cells_to_draw(transition_map(demo, rng)["slices"], "tumor")
+    assert 4 <= len(cells) <= 8
+    curves = roc_curves(demo, cells, "tumor")
+    assert [curve.cell for curve in curves] == cells
+    areas = {cell["cell"]: cell["metrics"]["auc.tumor"]["mean"] for cell in cell_metrics(demo, rng)}
+    for curve in curves:
+        assert (np.diff(curve.true) >= 0).all()
+        assert curve.true[-1] == 1
+        assert np.trapezoid(curve.true, RATES) == pytest.approx(areas[curve.cell], abs=0.02)
+    made, axes = new_figure()
+    draw_roc(axes, curves, cells)
+    assert len(axes.lines) == len(curves) + 1
+    assert isinstance(made, Figure)
+
+
+def test_roc_without_an_emptied_group_is_empty():
+    assert roc_curves(make_study([Setting()], emptied=None), ["cell-000"], "tumor") == []
+
+
+def test_svg_is_the_same_each_time_and_escapes_its_description():
+    drawn = []
+    for _ in range(2):
+        made, axes = new_figure()
+        axes.plot([0, 1], [0, 1])
+        drawn.append(svg(made, "one", 'a "quoted" <figure>'))
+    assert drawn[0] == drawn[1]
+    assert drawn[0].startswith("<svg")
+    assert 'aria-label="a &#34;quoted&#34; &lt;figure&gt;"' in drawn[0]
+    assert "width=" not in drawn[0].split(">")[0]

@@ -1,0 +1,93 @@
+"""Which cases a trial trains on, which of their maps it does not see, and what ε that makes.
+
+numpy only: a study resolves ε before any training by the same function that the training uses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainers.data.base import CaseInfo
+from trainers.data.splits import split
+from trainers.errors import Fault, InputError
+from trainers.labeling import hidden_maps, sampling_weights, v_hat
+from trainers.spec import TrialSpec
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """The cases of one trial and their labeling.
+
+    train, held_out: indices into the data's cases; weights: how often an epoch sees each training case;
+    hidden: (case of the whole data, class) maps that the labeling empties; v_hat, eps: per class [voxels],
+    ``eps`` empty for a loss without ε.
+    """
+
+    train: list[int]
+    held_out: list[int]
+    weights: NDArray[np.int64]
+    hidden: NDArray[np.bool_]
+    v_hat: dict[str, float]
+    eps: dict[str, float]
+
+    @property
+    def cases_per_epoch(self) -> int:
+        """Training cases that an epoch sees, repetitions counted."""
+        return int(self.weights.sum())
+
+
+def assign(
+    spec: TrialSpec, cases: Sequence[CaseInfo], classes: Sequence[str], volumes: NDArray[np.int64]
+) -> Assignment:
+    """Split, label and weigh the cases as ``spec`` says. volumes: (case, class) of the full labels [voxels].
+
+    Raises: InputError if the batch is larger than an epoch, or ε is a multiple of a v̂ of 0.
+    """
+    train, held_out = split(cases, spec.fold, spec.folds)
+    hidden = np.zeros((len(cases), len(classes)), dtype=bool)
+    for part in (train, held_out):
+        hidden[part] = hidden_maps([cases[i] for i in part], classes, spec.labeling, spec.empty, spec.seed)
+    weights = sampling_weights([cases[i] for i in train], spec.protocol.sampling)
+    means = dict(zip(classes, v_hat(volumes[train], hidden[train], weights).tolist(), strict=True))
+    if spec.batch_size > weights.sum():
+        raise InputError(
+            Fault(
+                "batch_size",
+                f"{spec.batch_size} is more than the {weights.sum()} training cases of an epoch",
+                "choose a smaller batch or more cases",
+            )
+        )
+    # A fixed mixture of the groups: a batch-wise loss must not see them one after the other.
+    held_out = np.random.default_rng([spec.seed, 2]).permutation(held_out).tolist()
+    return Assignment(train, held_out, weights, hidden, means, resolve_epsilon(spec, means))
+
+
+def resolve_epsilon(spec: TrialSpec, v_hat: dict[str, float]) -> dict[str, float]:
+    """ε [voxels] of every class; empty for a loss without ε. v_hat: v̂ per class [voxels].
+
+    A φ of CI or BCI spans the classes, so its v̂ is the sum of theirs.
+
+    Raises: InputError if ε is a multiple of a v̂ of 0.
+    """
+    eps = spec.loss.eps
+    if eps is None:
+        return {}
+    if spec.loss.phi in ("CI", "BCI"):
+        v_hat = dict.fromkeys(v_hat, sum(v_hat.values()))
+    resolved = {name: (eps[name] if isinstance(eps, dict) else eps).voxels(volume) for name, volume in v_hat.items()}
+    faults = [
+        Fault(
+            f"eps of {name}",
+            "v̂ is 0, since the labeling leaves no map of this class",
+            "give ε in voxels, or empty a smaller share",
+        )
+        for name, voxels in resolved.items()
+        if voxels <= 0
+    ]
+    if faults:
+        raise InputError(faults)
+    return resolved

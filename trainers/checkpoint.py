@@ -1,0 +1,70 @@
+"""A trial's memory between two epochs: one file, written whole, read without unpickling code."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from trainers.errors import DicestudyError
+from trainers.files import write_whole
+
+CHECKPOINT_FILE = "checkpoint.pt"
+
+
+class CheckpointError(DicestudyError):
+    """A checkpoint cannot be used by the trial that found it."""
+
+
+@dataclass
+class Progress:
+    """Where a training stands after ``epoch`` epochs; everything that the next epoch depends on.
+
+    Random numbers are not here: each epoch draws its own from (seed, epoch).
+    """
+
+    epoch: int = 0
+    best_loss: float = float("inf")
+    bad_epochs: int = 0
+    lr_factor: float = 1.0
+    seconds: float = 0.0
+    counts: dict[str, int] = field(default_factory=dict)
+    history: list[dict[str, Any]] = field(default_factory=list)
+    """One record an epoch, as reported."""
+
+
+def save_checkpoint(
+    folder: Path, key: str, progress: Progress, network: torch.nn.Module, optimizer: torch.optim.Optimizer
+) -> None:
+    """Write the state after an epoch; the one before it stays until this one is whole."""
+    state = {
+        "key": key,
+        "progress": vars(progress),
+        "network": network.state_dict(),
+        "optimizer": optimizer.state_dict(),
+    }
+    write_whole(folder / CHECKPOINT_FILE, lambda file: torch.save(state, file))
+
+
+def load_checkpoint(
+    folder: Path, key: str, network: torch.nn.Module, optimizer: torch.optim.Optimizer, device: torch.device
+) -> Progress:
+    """Bring network and optimizer to the last whole state; a fresh ``Progress`` where there is none.
+
+    Raises: CheckpointError if the file belongs to another trial or cannot be read.
+    """
+    path = folder / CHECKPOINT_FILE
+    if not path.exists():
+        return Progress()
+    try:
+        state = torch.load(path, map_location=device, weights_only=True)
+        owner, progress = state["key"], Progress(**state["progress"])
+    except Exception as error:  # torch raises half a dozen kinds for a damaged file
+        raise CheckpointError(f"{path}: not a readable checkpoint ({error}); delete it to train anew") from error
+    if owner != key:
+        raise CheckpointError(f"{path}: belongs to trial {owner}, expected {key}; delete it to train anew")
+    network.load_state_dict(state["network"])
+    optimizer.load_state_dict(state["optimizer"])
+    return progress

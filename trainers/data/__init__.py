@@ -1,0 +1,1 @@
+"""Sources of cases, their preparation and their splits into training and scoring."""

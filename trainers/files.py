@@ -1,0 +1,33 @@
+"""Files that appear whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO
+
+
+def write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:
+    """Let ``write`` fill a neighbour of ``path``, then put it in its place; readers never see a part.
+
+    Atomic on one file system. An earlier file at ``path`` stays if writing fails.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # A name of its own: two processes must not write into one neighbour.
+    neighbour = path.with_name(f".{path.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}.tmp")
+    try:
+        with neighbour.open("wb") as file:
+            write(file)
+            file.flush()
+            # Without it a power cut can leave the new name pointing at missing data.
+            os.fsync(file.fileno())
+        neighbour.replace(path)
+    finally:
+        neighbour.unlink(missing_ok=True)
+
+
+def write_text_whole(path: Path, text: str) -> None:
+    """``write_whole`` for UTF-8 text."""
+    write_whole(path, lambda file: file.write(text.encode()))

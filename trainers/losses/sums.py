@@ -1,0 +1,146 @@
+"""Sums of the maps, and the partition Φ that pools them: all that a region loss sees of its input."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from trainers.errors import Fault, InputError
+from trainers.losses.taxonomy import Phi
+
+POOLED_AXES: dict[Phi, tuple[int, ...]] = {"I": (), "CI": (1,), "BI": (0,), "BCI": (0, 1)}
+"""Axes of (batch, class) that one φ spans, beside all of space."""
+
+BACKGROUND_EPS = 1e-7
+"""ε [voxels] of the background where one is given per foreground class: a background is never empty, so any
+negligible value does."""
+
+
+class _Overlap(torch.autograd.Function):
+    """Σgs and Σs over space, with a gradient written out.
+
+    It is d_gs·g + d_s, one pass over the target; autograd would keep a float copy of both inputs and build
+    two gradients to add them.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, prediction: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        ctx.save_for_backward(target)
+        space = tuple(range(2, prediction.ndim))
+        return (prediction * target).sum(space), prediction.sum(space)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, d_both: Tensor, d_predicted: Tensor) -> tuple[Tensor, None]:
+        (target,) = ctx.saved_tensors
+        per_map = (...,) + (None,) * (target.ndim - 2)
+        return torch.addcmul(d_predicted[per_map], target, d_both[per_map]), None
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """Per map: both = Σgs, predicted = Σs, true = Σg [voxels]; (batch, class) float64, or as Φ pools them.
+
+    float64, because 1 beside ε = 1e-7, and an empty map's gradient ε/(Σs+ε)² beside a labelled one's, are out
+    of reach of float32, and a handful of numbers costs nothing.
+    """
+
+    both: Tensor
+    predicted: Tensor
+    true: Tensor
+
+
+def overlap(prediction: Tensor, target: Tensor) -> Overlap:
+    """Sum over space, differentiable once with respect to ``prediction``; both (batch, class, *space)."""
+    both, predicted = _Overlap.apply(prediction, target)  # type: ignore[no-untyped-call]
+    return Overlap(both.double(), predicted.double(), volume(target, prediction.dtype))
+
+
+def volume(maps: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Σ over space, (batch, class) float64; summed in ``dtype``."""
+    return maps.detach().sum(tuple(range(2, maps.ndim)), dtype=dtype).double()
+
+
+@dataclass(frozen=True)
+class Partition:
+    """Φ with its ε: how (batch, class) sums become one number per φ, and those one loss.
+
+    eps: ε [voxels], or one per class where a φ holds a single class (Φ = I, BI).
+    class_weights: scaled to a mean of 1, so that ε keeps its meaning. They weigh the mean over φ, or, where a
+    φ spans the classes, the classes' sums inside it.
+    background: the first map is the background; ``eps`` and ``class_weights`` may then leave it out.
+    """
+
+    phi: Phi
+    eps: float | tuple[float, ...]
+    class_weights: tuple[float, ...] | None = None
+    background: bool = False
+
+    @property
+    def spans_classes(self) -> bool:
+        """Whether a φ holds several classes."""
+        return 1 in POOLED_AXES[self.phi]
+
+    def pool(self, sums: Tensor) -> Tensor:
+        """(batch, class) sums to one per φ, with the pooled axes kept at length 1."""
+        if self.spans_classes and self.class_weights is not None:
+            sums = sums * self._weights(sums)
+        axes = POOLED_AXES[self.phi]
+        return sums.sum(axes, keepdim=True) if axes else sums
+
+    def pool_overlap(self, sums: Overlap) -> Overlap:
+        """All three sums, pooled."""
+        return Overlap(self.pool(sums.both), self.pool(sums.predicted), self.pool(sums.true))
+
+    def eps_for(self, pooled: Tensor) -> float | Tensor:
+        """ε, ready to be added to pooled sums."""
+        if isinstance(self.eps, float):
+            return self.eps
+        first = BACKGROUND_EPS if self.background else None
+        return pooled.new_tensor(per_map("eps", self.eps, pooled.shape[1], first))
+
+    def mean(self, values: Tensor, keep: Tensor | None = None) -> Tensor:
+        """Average pooled ``values`` over φ, or over those in ``keep`` (bool, same shape); 0 if none is kept."""
+        weights = None if self.spans_classes else self.class_weights
+        return weighted_mean(values, weights, keep, background=self.background)
+
+    def _weights(self, values: Tensor) -> Tensor:
+        return class_weights(values, self.class_weights or (), background=self.background)
+
+
+def class_weights(values: Tensor, given: Sequence[float], *, background: bool) -> Tensor:
+    """Scale the given weights to a mean of 1, the background, if left out, having the mean weight."""
+    first = sum(given) / max(len(given), 1) if background else None
+    weights = values.new_tensor(per_map("class_weights", given, values.shape[-1], first))
+    return weights / weights.mean()
+
+
+def weighted_mean(
+    values: Tensor, given: Sequence[float] | None, keep: Tensor | None = None, *, background: bool = False
+) -> Tensor:
+    """Average (…, class) values with one weight per class, over those in ``keep``; 0 if none is kept."""
+    if given is None and keep is None:
+        return values.mean()
+    weights = torch.ones_like(values)
+    if given is not None:
+        weights = weights * class_weights(values, given, background=background)
+    if keep is not None:
+        weights = weights * keep
+    return (values * weights).sum() / weights.sum().clamp_min(torch.finfo(values.dtype).tiny)
+
+
+def per_map(name: str, values: Sequence[float], count: int, background: float | None = None) -> tuple[float, ...]:
+    """One value per map; ``background``, where given, is put first if the values are one short.
+
+    Raises: InputError if there are not ``count`` values.
+    """
+    if background is not None and len(values) == count - 1:
+        return (background, *values)
+    if len(values) != count:
+        raise InputError(Fault(name, f"{len(values)} numbers for {count} maps", "give one per class"))
+    return tuple(values)

@@ -1,0 +1,195 @@
+"""What one trial is: data, labeling, loss and protocol, frozen, and the key that names it.
+
+Sources of data add their own spec (``trainers.data``); a study's file is ``study.spec``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import BeforeValidator, Field, PlainSerializer, model_validator
+
+from trainers.data.base import FrozenSpec
+from trainers.data.sources import AnyDataSpec
+from trainers.epsilon import EpsilonField, format_epsilon
+from trainers.losses.taxonomy import TAXONOMY, Phi
+
+Network = Literal["tiny"]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class EmptySpec(FrozenSpec):
+    """Which maps ``partial`` labeling empties: these classes in every case of this group."""
+
+    group: str
+    classes: tuple[str, ...] = Field(min_length=1)
+
+
+class Regime(FrozenSpec):
+    """``full``, or ``partial`` with the share of the emptied group's training cases that is emptied.
+
+    Written ``full``, ``partial`` or ``partial 0.5``.
+    """
+
+    name: Literal["full", "partial"]
+    share: float = Field(default=1.0, gt=0, le=1)
+
+    @classmethod
+    def parse(cls, value: object) -> object:
+        """Read the written form; anything else is left to the fields' own checks."""
+        if isinstance(value, str):
+            words = value.split()
+            if words == ["full"] or words == ["partial"]:
+                return {"name": words[0]}
+            if len(words) == 2 and words[0] == "partial":
+                return {"name": "partial", "share": words[1]}
+            raise ValueError(f"unknown labeling {value!r}, known: full, partial, or partial with a share (partial 0.5)")
+        return value
+
+    def __str__(self) -> str:
+        return self.name if self.share == 1 else f"{self.name} {self.share:g}"
+
+
+RegimeField = Annotated[Regime, BeforeValidator(Regime.parse), PlainSerializer(str, return_type=str)]
+
+
+class LossSpec(FrozenSpec):
+    """A loss by name, with Φ and ε where it has them and its own parameters."""
+
+    name: str
+    phi: Phi | None = None
+    eps: EpsilonField | dict[str, EpsilonField] | None = None
+    parameters: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _fits_the_taxonomy(self) -> LossSpec:
+        entry = TAXONOMY.get(self.name)
+        if entry is None:
+            raise ValueError(f"unknown loss {self.name!r}, known: {', '.join(TAXONOMY)}")
+        known = [parameter.name for parameter in entry.parameters]
+        problems = [
+            f"unknown parameter {name!r} of loss {self.name}, known: {', '.join(known) or 'none'}"
+            for name in self.parameters
+            if name not in known
+        ]
+        for name, value in (("phi", self.phi), ("eps", self.eps)):
+            if entry.phi_eps and value is None:
+                problems.append(f"loss {self.name} needs {name}")
+            if not entry.phi_eps and value is not None:
+                problems.append(f"loss {self.name} has no {name}")
+        if isinstance(self.eps, dict) and self.phi in ("CI", "BCI"):
+            problems.append(
+                f"ε per class ({format_epsilon(self.eps)}) needs Φ = I or BI; Φ = {self.phi} spans the classes"
+            )
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
+
+
+class ScheduleSpec(FrozenSpec):
+    """How the learning rate falls.
+
+    ``constant``: never. ``linear``: over the last quarter of the steps, to zero. ``plateau``: times
+    ``factor`` after ``patience`` epochs without an improvement of the validation loss by ``min_delta``;
+    training ends after ``stop_after`` such epochs.
+    """
+
+    name: Literal["constant", "linear", "plateau"] = "linear"
+    factor: float = Field(default=0.2, gt=0, lt=1)
+    patience: int = Field(default=30, ge=1)
+    stop_after: int = Field(default=60, ge=1)
+    min_delta: float = Field(default=1e-4, ge=0)
+
+    @classmethod
+    def parse(cls, value: object) -> object:
+        """Allow the bare name."""
+        return {"name": value} if isinstance(value, str) else value
+
+
+class ProtocolSpec(FrozenSpec):
+    """How a trial trains; everything here can be searched over."""
+
+    network: Network = "tiny"
+    epochs: int = Field(ge=1)
+    lr: Positive = 1e-3
+    schedule: Annotated[ScheduleSpec, BeforeValidator(ScheduleSpec.parse)] = ScheduleSpec()
+    weight_decay: float = Field(default=0.0, ge=0)
+    clip: Positive | None = None
+    """Gradient norm above which a step is scaled down; None for never."""
+    augment: Literal["none", "flip"] = "flip"
+    precision: Literal["fp32", "bf16"] = "fp32"
+    threads: int = Field(default=1, ge=1)
+    """CPU threads of torch. Keyed: the order of a parallel sum changes the last bits."""
+    validate_every: int = Field(default=1, ge=1)
+    """Epochs between two validations."""
+    sampling: dict[str, Annotated[int, Field(ge=1)]] = Field(default_factory=dict)
+    """How many times an epoch sees each case of a group; 1 for a group not named."""
+
+
+class TrialSpec(FrozenSpec):
+    """One training run of one setting on one fold with one seed.
+
+    The key is the identity everywhere: folder, checkpoint, run. It covers all that can change the
+    result: every field here and, through ``data_key``, the content of the source's files. Where the
+    data lies and how fast it is read stay out.
+    """
+
+    GENERATION: ClassVar[int] = 1
+    """Raised when the same spec would train to other numbers, so that stale results are not reused."""
+
+    data: AnyDataSpec
+    data_key: str
+    """Content hash of the prepared data (``DataSpec.key``)."""
+    empty: EmptySpec
+    labeling: RegimeField
+    loss: LossSpec
+    batch_size: int = Field(ge=1)
+    protocol: ProtocolSpec
+    folds: int = Field(default=1, ge=1)
+    fold: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0)
+
+    @model_validator(mode="after")
+    def _agrees_with_its_data(self) -> TrialSpec:
+        problems = []
+        if self.empty.group not in self.data.groups:
+            problems.append(f"unknown group {self.empty.group!r} to empty, known: {', '.join(self.data.groups)}")
+        known = self.data.classes
+        named = dict.fromkeys(self.empty.classes)
+        if isinstance(self.loss.eps, dict):
+            if missing := [name for name in known if name not in self.loss.eps]:
+                problems.append(f"ε per class lacks {', '.join(missing)}")
+            named |= dict.fromkeys(self.loss.eps)
+        problems += [f"unknown class {name!r}, known: {', '.join(known)}" for name in named if name not in known]
+        problems += [
+            f"unknown group {name!r} in sampling, known: {', '.join(self.data.groups)}"
+            for name in self.protocol.sampling
+            if name not in self.data.groups
+        ]
+        if self.fold >= self.folds:
+            problems.append(f"fold {self.fold} of {self.folds}; folds are counted from 0")
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
+
+    def _body(self, *left_out: str) -> dict[str, Any]:
+        body = self.model_dump(mode="json", exclude=set(left_out))
+        for field in self.data.UNKEYED:
+            body["data"].pop(field, None)
+        return body | {"generation": self.GENERATION}
+
+    @property
+    def key(self) -> str:
+        """Content hash [12 hex digits] of the whole spec; equal specs share results and checkpoints."""
+        return _hash(self._body())
+
+    @property
+    def cell(self) -> str:
+        """Content hash [12 hex digits] of the setting: everything but fold and seed."""
+        return _hash(self._body("fold", "seed"))
+
+
+def _hash(body: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()[:12]
