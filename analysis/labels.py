@@ -71,13 +71,13 @@ def crossing_text(found: Mapping[str, Any]) -> str:
     relative = crossing["in_v_hat"]
     low, high = (figure(crossing[end]) if crossing[end] is not None else "open" for end in ("low", "high"))
     if crossing["step"]:
-        ends = " and ".join(figure(end) for end in crossing["bracket"])
-        text = f"between ε = {ends} voxels"
-        if None not in relative["bracket"]:
-            text += f" ({' and '.join(figure(end) for end in relative['bracket'])} v̂)"
-        wider = (crossing["low"], crossing["high"]) != tuple(crossing["bracket"])
-        more = f", the 95 % interval is {low} to {high} voxels" if wider else ""
-        return f"{text}; the step is narrower than the grid, so no closer value is known{more}"
+        bracket = crossing["bracket"]
+        notes = [f"{' to '.join(map(figure, relative['bracket']))} v̂"] if None not in relative["bracket"] else []
+        if [crossing["low"], crossing["high"]] != list(bracket):
+            notes.append(f"95 % interval {low} to {high} voxels")
+        text = f"between ε = {figure(bracket[0])} and {figure(bracket[1])} voxels"
+        text += f" ({'; '.join(notes)})" if notes else ""
+        return f"{text}; the step is narrower than the grid, so no closer value is known"
     text = f"at ε = {figure(crossing['eps'])} voxels [{low}, {high}]"
     return text + (f", {figure(relative['eps'])} v̂" if relative["eps"] is not None else "")
 

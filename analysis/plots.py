@@ -96,7 +96,7 @@ def _draw_crossing(axes: Axes, found: Mapping[str, Any]) -> None:
     eps = [point["eps"] for point in found["points"]]
     low = crossing["low"] if crossing["low"] is not None else min(eps)
     high = crossing["high"] if crossing["high"] is not None else max(eps)
-    text = "crossing of ½: the bracket" if crossing["step"] else "crossing of ½: 95 % interval"
+    text = "retention crosses ½ in here (95 %)"
     axes.axvspan(low, high, color=PURPLE, alpha=0.22, linewidth=0, label=text)
     if not crossing["step"]:
         axes.axvline(crossing["eps"], color=PURPLE, linewidth=1.6, label=f"crossing, ε = {crossing['eps']:.3g}")

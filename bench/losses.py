@@ -4,9 +4,9 @@
 
 Time: one thread unless said otherwise; the two losses take turns on the same tensors, the order changes from
 pair to pair, and the ratio is the median over pairs of theirs / ours (above 1: ours is faster).
-Memory: on the CPU, each loss runs once in a process of its own, and the growth of the peak resident set (VmHWM)
-over the resident set just before the call counts, after a call on a small volume has loaded what there is to
-load; on a GPU, the peak of torch's allocator. Both include the gradient that the call returns.
+Memory: the peak of what torch's allocators hold beyond the inputs during one call, which on the CPU is the running
+sum of the profiler's allocation records, and on a GPU the allocator's own peak. It includes the gradient that the
+call returns, so that one map of float32 is the floor.
 MONAI's ``batch`` is set where Φ spans the batch; it cannot span classes, so CI and BCI are compared with the
 setting that spans the same batch.
 ``plain`` is our formula with its sums left to autograd: what the hand-written backward has to beat by 10 %.
@@ -16,15 +16,15 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import statistics
-import subprocess
-import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
+from itertools import accumulate
 
 import torch
 from torch import Tensor
+from torch.profiler import ProfilerActivity, profile
 
 from trainers.losses import make_loss
 
@@ -96,35 +96,20 @@ def time_pairs(first: Dice, second: Dice, maps: tuple[Tensor, Tensor], pairs: in
     return one, two, statistics.median(late / early for early, late in taken)
 
 
-def peak_here(name: str, phi: str, shape: tuple[int, ...], device: str) -> float:
-    """Peak extra memory of one call in this process [MB]."""
-    loss = LOSSES[name](phi)
-    step(loss, *make_maps((2, shape[1], 8, 8, 8), device))
-    maps = make_maps(shape, device)
-    if device == "cuda":
+def peak(loss: Dice, prediction: Tensor, target: Tensor) -> float:
+    """Peak extra memory of one call [MB]."""
+    step(loss, prediction, target)
+    if prediction.is_cuda:
         torch.cuda.synchronize()
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()
-        step(loss, *maps)
+        step(loss, prediction, target)
         return (torch.cuda.max_memory_allocated() - before) / 1e6
-    Path("/proc/self/clear_refs").write_text("5")  # the peak starts again from the present resident set
-    before = _status("VmRSS")
-    step(loss, *maps)
-    return (_status("VmHWM") - before) / 1e3
-
-
-def _status(field: str) -> float:
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(field):
-            return float(line.split()[1])
-    raise RuntimeError(f"no {field} in /proc/self/status; peak memory is measured on Linux only")
-
-
-def peak(name: str, phi: str, shape: tuple[int, ...], device: str) -> float:
-    """The same in a process of its own."""
-    words = [sys.executable, __file__, "--device", device, "--peak", name, phi, *map(str, shape)]
-    done = subprocess.run(words, check=True, capture_output=True, text=True)
-    return float(done.stdout.split()[-1])
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
+        step(loss, prediction, target)
+    records = [event for event in profiler.profiler.kineto_results.events() if event.name() == "[memory]"]
+    records.sort(key=lambda event: event.start_ns())
+    return max(accumulate(event.nbytes() for event in records)) / 1e6
 
 
 def main() -> None:
@@ -133,30 +118,21 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=15)
     parser.add_argument("--device", choices=("cpu", "cuda"), help="default: the CPU, and a GPU where there is one")
     parser.add_argument("--json", action="store_true")
-    parser.add_argument("--peak", nargs="+", help=argparse.SUPPRESS)
     wanted = parser.parse_args()
     torch.set_num_threads(wanted.threads)
-    if wanted.peak:
-        name, phi, *shape = wanted.peak
-        print(peak_here(name, phi, tuple(map(int, shape)), wanted.device))
-        return
     devices = [wanted.device] if wanted.device else ["cpu"] + ["cuda"] * torch.cuda.is_available()
     rows = []
     for device in devices:
         for shape in SHAPES:
             maps = make_maps(shape, device)
-            theirs = {"monai": {}, "plain": {}}
-            peaks: dict[tuple[str, str], float] = {}
+            # Of a short step more pairs, for the same rest of noise.
+            pairs = wanted.pairs * max(1, 4_000_000 // math.prod(shape))
             for phi in PHIS:
                 row: dict[str, object] = {"device": device, "shape": "×".join(map(str, shape)), "phi": phi}
-                for other in theirs:
-                    one, two, ratio = time_pairs(ours(phi), LOSSES[other](phi), maps, wanted.pairs)
+                for other in ("monai", "plain"):
+                    one, two, ratio = time_pairs(ours(phi), LOSSES[other](phi), maps, pairs)
                     row |= {"ours_ms": one * 1e3, f"{other}_ms": two * 1e3, f"{other}_ratio": ratio}
-                for name in LOSSES:
-                    # What Φ pools are a few numbers: one process per loss and shape tells the memory of all.
-                    if (name, device) not in peaks:
-                        peaks[name, device] = peak(name, phi, shape, device)
-                    row[f"{name}_mb"] = peaks[name, device]
+                row |= {f"{name}_mb": peak(make(phi), *maps) for name, make in LOSSES.items()}
                 rows.append(row)
                 if not wanted.json:
                     show(row, header=len(rows) == 1)

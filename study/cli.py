@@ -367,3 +367,7 @@ def _show(found: Any, as_text: Callable[[Any], str], as_json: bool) -> None:
 
 def _show_json(value: Any) -> None:
     click.echo(json.dumps(value, indent=1, allow_nan=False, ensure_ascii=False))
+
+
+if __name__ == "__main__":
+    main()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,22 +17,23 @@ from study.storage import Storage
 from trainers.errors import Fault, InputError
 from trainers.spec import TrialSpec
 
-# Read by Ray when it is imported or started.
-_ENVIRONMENT = {
+_QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_CHDIR_TO_TRIAL_DIR": "0",  # relative paths stay those of the driver
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_IGNORE_UNHANDLED_ERRORS": "1",
+}
+_OURS = {
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",  # relative paths stay those of the driver
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # no CSV, JSON and TensorBoard copies of what we record
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # the launch decides what a signal means
-    "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
     # Never restored from: a trial finds its own checkpoint, and a study enumerates what is missing.
     "TUNE_GLOBAL_CHECKPOINT_S": "1000000000",
 }
 
 RETRIES = 3
 """How often a trial is started again after its machine or process went away; its own faults are results."""
+SECONDS_TO_ANSWER = 10
 LOCAL_OBJECT_STORE = 256 * 2**20
 """Ray's shared memory [bytes] on this machine; the data is mapped from files, so little passes through it."""
 
@@ -174,11 +176,18 @@ def _stopper(should_stop: Callable[[], bool]) -> Any:
     return Ending(should_stop)
 
 
+def quiet_environment(stock_loggers: bool = False) -> None:
+    """Set what Ray reads from the environment when it is imported or started; what the user has set stays."""
+    for name, value in (_QUIET if stock_loggers else _QUIET | _OURS).items():
+        os.environ.setdefault(name, value)
+
+
 @contextmanager
 def _session(address: str | None) -> Iterator[None]:
     """A connection to Ray for as long as the trials run."""
-    for name, value in _ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
+    quiet_environment()
+    if address not in (None, "auto"):
+        _require_listener(str(address))
     import ray
 
     options: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
@@ -191,13 +200,25 @@ def _session(address: str | None) -> Iterator[None]:
     try:
         ray.init(**options)
     except (ConnectionError, ValueError) as error:
-        text = str(error).splitlines()[0]
-        raise InputError(
-            Fault(f"address {address}", f"no Ray cluster answers: {text}", "start one with ray start --head")
-        ) from None
+        raise _no_cluster(address, str(error).splitlines()[0]) from None
     # What goes wrong reaches the listener; its traceback would only tear the progress line.
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def _require_listener(address: str) -> None:
+    """Ray itself would try an address where nothing listens for ten minutes."""
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=SECONDS_TO_ANSWER).close()
+    except (OSError, ValueError) as error:
+        raise _no_cluster(address, str(error)) from None
+
+
+def _no_cluster(address: str | None, why: str) -> InputError:
+    return InputError(
+        Fault(f"address {address}", f"no Ray cluster answers: {why}", "give HOST:PORT of one started by ray start --head")
+    )

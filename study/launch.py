@@ -66,8 +66,7 @@ def launch(
             )
         )
     plan = make_plan(study, places.storage)
-    # The store before the storage: what cannot be recorded is not begun.
-    tracker_ready = _check_places(places)
+    places.require()
     folder = places.storage.study(study.name)
     with writing(folder, f"study {study.name}"):
         (folder / STOP_FILE).unlink(missing_ok=True)
@@ -78,7 +77,7 @@ def launch(
         if plan.to_run:
             say("preparing data")
             prepare_data(plan.trials, places.storage)
-        return _run(plan, places, tracker_ready(study.name), address, quiet)
+        return _run(plan, places, MlflowTracker(places.store, study.name, places.artifacts / study.name), address, quiet)
 
 
 def _run(plan: Plan, places: Places, tracker: MlflowTracker, address: str | None, quiet: bool) -> Launched:
@@ -190,13 +189,6 @@ def _without_failures(plan: Plan, storage: Storage) -> Plan:
     return Plan(plan.study, plan.trials, {key: plan.results[key] for key in plan.results if key not in failed})
 
 
-def _check_places(places: Places) -> Callable[[str], MlflowTracker]:
-    from study.store import open_client
-
-    if not places.store.startswith("sqlite:"):
-        open_client(places.store)
-    places.storage.require()
-    return lambda name: MlflowTracker(places.store, name, places.artifacts / name)
 
 
 @contextmanager

@@ -72,11 +72,16 @@ def dotted(path: Path) -> str:
     return text
 
 
+def nearest(value: object, known: Iterable[str]) -> str:
+    """The known word that ``value`` was probably meant to be, or nothing."""
+    return next(iter(difflib.get_close_matches(str(value), list(known), n=1)), "")
+
+
 def unknown(kind: str, value: object, known: Iterable[str]) -> tuple[str, str]:
     """Fault and remedy for a word that is not among the known ones."""
     known = list(known)
-    near = difflib.get_close_matches(str(value), known, n=1)
-    remedy = f"did you mean {near[0]!r}?" if near else "choose one of these"
+    near = nearest(value, known)
+    remedy = f"did you mean {near!r}?" if near else "choose one of these"
     return f"unknown {kind} {value!r}, known: {', '.join(known)}", remedy
 
 
@@ -88,11 +93,19 @@ def faults_of(
     ``known_fields`` names the fields at a path; ``tags`` are the words that pydantic puts into its paths
     for the branch of a union, which the file does not have.
     """
+    entries = [(tuple(part for part in entry["loc"] if part not in tags), entry) for entry in error.errors()]
+    # A misspelt field is one fault, not an unknown and a missing one.
+    meant = {
+        (*path[:-1], nearest(path[-1], known_fields(path[:-1])))
+        for path, entry in entries
+        if entry["type"] == "extra_forbidden"
+    }
     faults = []
-    for entry in error.errors():
-        path = tuple(part for part in entry["loc"] if part not in tags)
+    for path, entry in entries:
         came = entry["input"]
         match entry["type"]:
+            case "missing" if path in meant:
+                continue
             case "extra_forbidden":
                 fault, remedy = unknown("field", path[-1], known_fields(path[:-1]))
             case "missing":

@@ -6,7 +6,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from study.storage import Storage
+from study.storage import Storage, is_writable
+from trainers.errors import Fault, InputError
 
 HOME = Path("dicestudy-data")
 """Default folder, under the working directory."""
@@ -25,6 +26,30 @@ class Places:
         root = Path(storage or os.environ.get("DICESTUDY_STORAGE") or HOME)
         uri = store or os.environ.get("DICESTUDY_STORE") or f"sqlite:///{(HOME / 'mlflow.db').resolve()}"
         return cls(uri, Storage(root))
+
+    def require(self) -> None:
+        """See that both can be reached; what cannot be recorded is not begun. Writes nothing.
+
+        Raises: InputError with what is wrong of the two.
+        """
+        faults = []
+        if not is_writable(self.storage.root):
+            faults.append(
+                Fault(
+                    str(self.storage.root),
+                    "the storage cannot be written to",
+                    "give another folder with --storage or DICESTUDY_STORAGE",
+                )
+            )
+        try:
+            # Here and not above: a tracking client takes seconds to import.
+            from study.store import require_store
+
+            require_store(self.store)
+        except InputError as error:
+            faults += error.faults
+        if faults:
+            raise InputError(faults)
 
     @property
     def artifacts(self) -> Path:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pydantic import ValidationError
 
-from study.locate import Path, unknown
+from study.locate import Path, nearest, unknown
 from trainers.data.base import DataSpec
 from trainers.epsilon import Epsilon
 from trainers.losses.taxonomy import PHIS, TAXONOMY
@@ -146,7 +146,8 @@ def _read_axes(study: StudySpec, space: Space, base: Path, faults: list[tuple[Pa
     faults += [
         ((*base, axis), "is missing", "write it out: no default stands in for what is studied")
         for axis in needs
-        if axis not in space
+        # A misspelt axis is told as such already.
+        if axis not in space and axis not in (nearest(name, known) for name in space if name not in known)
     ]
     return read
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trainers.errors import DicestudyError, Fault, InputError
+from trainers.errors import DicestudyError
 from trainers.files import write_text_whole
 from trainers.outcome import RESULT_FILE, TrialResult, load_result
 from trainers.spec import TrialSpec
@@ -54,22 +54,6 @@ class Storage:
         """How a trial ended, or None while it has not."""
         return load_result(self.trial(key))
 
-    def require(self) -> None:
-        """Raise InputError unless the root can be made and written to."""
-        try:
-            self.root.mkdir(parents=True, exist_ok=True)
-            probe = self.root / f".probe-{os.getpid()}"
-            probe.write_text("")
-            probe.unlink()
-        except OSError as error:
-            raise InputError(
-                Fault(
-                    str(self.root),
-                    f"the storage cannot be written to: {error.strerror}",
-                    "give another folder with --storage or DICESTUDY_STORAGE",
-                )
-            ) from None
-
     def keep_spec(self, spec: TrialSpec) -> None:
         """Leave the trial's spec beside its result, for people and for rebuilding what was tracked."""
         path = self.trial(spec.key) / SPEC_FILE
@@ -83,6 +67,13 @@ class Storage:
             path = folder / name
             if path.exists():
                 path.replace(path.with_name(f"{path.name}.failed"))
+
+
+def is_writable(folder: Path) -> bool:
+    """Whether a folder can be written to, or made; looks without touching anything."""
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    return folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)
 
 
 @contextmanager

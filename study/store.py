@@ -17,6 +17,7 @@ os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
+from study.storage import is_writable
 from trainers.errors import Fault, InputError
 
 for _name in ("mlflow", "alembic"):
@@ -26,29 +27,46 @@ REMEDY = "start it, or give another with --store or DICESTUDY_STORE"
 SECONDS_TO_ANSWER = 10
 
 
-def open_client(store: str) -> MlflowClient:
-    """A client of the tracking store ``store``: ``sqlite:///file.db``, ``postgresql://…`` or ``http://…``.
+def require_store(store: str) -> None:
+    """See that a tracking store answers at ``store``, or that its file can be made; writes nothing.
 
-    Raises: InputError if there is none at that address, within seconds.
+    Raises: InputError if not, within seconds.
     """
     scheme = urlsplit(store).scheme
-    shown = without_password(store)
     try:
         if scheme == "sqlite":
-            Path(store.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+            if not is_writable(Path(store.removeprefix("sqlite:///")).parent):
+                raise OSError("its folder cannot be written to")
         elif scheme in ("http", "https"):
             _require_http(store)
         elif scheme.startswith(("postgresql", "mysql", "mssql")):
             _require_database(store)
         else:
             known = "sqlite:///FILE, postgresql://…, http://…"
-            raise InputError(Fault(shown or "store", f"unknown kind of store {scheme!r}, known: {known}", REMEDY))
+            raise InputError(Fault(store or "store", f"unknown kind of store {scheme!r}, known: {known}", REMEDY))
+    except (OSError, ImportError) as error:
+        raise InputError(_silence(store, error)) from None
+
+
+def open_client(store: str) -> MlflowClient:
+    """A client of the tracking store ``store``: ``sqlite:///file.db``, ``postgresql://…`` or ``http://…``.
+
+    Raises: InputError if there is none at that address, within seconds.
+    """
+    require_store(store)
+    try:
+        if store.startswith("sqlite:"):
+            Path(store.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
         client = MlflowClient(store)
         client.search_experiments(max_results=1)
-    except (MlflowException, OSError, ImportError) as error:
-        text = str(error).splitlines()[0]
-        raise InputError(Fault(shown, f"the tracking store does not answer: {text}", REMEDY)) from None
+    except (MlflowException, OSError) as error:
+        raise InputError(_silence(store, error)) from None
     return client
+
+
+def _silence(store: str, error: Exception) -> Fault:
+    text = str(error).splitlines()[0]
+    return Fault(without_password(store), f"the tracking store does not answer: {text}", REMEDY)
 
 
 def without_password(store: str) -> str:

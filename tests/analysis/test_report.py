@@ -138,7 +138,7 @@ def test_summary_reads_well(demo, rng):
     assert told[1] == (
         "Φ=I, B=2: training ignores the emptied maps and still segments the emptied group from ε = 1e-7 to 6 voxels; "
         "training learns to output empty maps for the emptied group from ε = 20 to 2000 voxels. Retention falls "
-        "through ½ between ε = 6 and 20 voxels (0.03 and 0.1 v̂); the step is narrower than the grid, so no closer "
+        "through ½ between ε = 6 and 20 voxels (0.03 to 0.1 v̂); the step is narrower than the grid, so no closer "
         "value is known. 1 of 27 trials collapsed, at ε = 200 voxels; they are left out of means and fit."
     )
     assert told[3].startswith("Φ=BI, B=2: training learns to output empty maps")
@@ -198,13 +198,22 @@ def test_an_open_interval_is_called_open():
     assert crossing_text({"crossing": crossing, "reason": None}) == "at ε = 5 voxels [open, 9]"
 
 
+def test_a_step_whose_interval_is_wider_than_its_bracket_tells_both():
+    crossing = {"eps": 5.0, "low": 1.0, "high": None, "bracket": [4.0, 6.0], "step": True}
+    crossing["in_v_hat"] = {"eps": 0.5, "bracket": [0.4, 0.6]}
+    assert crossing_text({"crossing": crossing, "reason": None}) == (
+        "between ε = 4 and 6 voxels (0.4 to 0.6 v̂; 95 % interval 1 to open voxels); "
+        "the step is narrower than the grid, so no closer value is known"
+    )
+
+
 def test_transition_figure_shows_all_there_is(demo, rng):
     found = transition_map(demo, rng)["slices"][0]
     made, axes = new_figure()
     draw_transition(axes, found)
     shown = axes.get_legend_handles_labels()[1]
     assert shown == [
-        "crossing of ½: the bracket",
+        "retention crosses ½ in here (95 %)",
         "retention of the emptied group",
         "DSC, labelled group",
         "DSC, emptied group",

@@ -75,9 +75,7 @@ class Loss(ABC):
         Returns: a scalar tensor. Raises: InputError if shapes or lengths do not fit.
         """
         maps = check_maps(self, prediction, target, presence, distance, spacing)
-        # Autocast could take a product or a sum to half precision, where a volume of 65,520 voxels is infinite.
-        with torch.autocast(prediction.device.type, enabled=False):
-            return self.compute(maps).to(maps.prediction.dtype)
+        return self.compute(maps).to(maps.prediction.dtype)
 
     @abstractmethod
     def compute(self, maps: Maps) -> Tensor:

@@ -17,7 +17,7 @@ from trainers.data.base import Head
 from trainers.losses.base import Loss, Maps
 from trainers.losses.distance import proximity, target_distance
 from trainers.losses.numerics import log, power
-from trainers.losses.sums import per_map, volume
+from trainers.losses.sums import per_map
 
 
 def true_probability(maps: Maps, head: Head) -> Tensor:
@@ -42,9 +42,9 @@ def at_true_class(weights: Tensor, rest: Tensor | float, maps: Maps, head: Head)
 def inverse_frequency(maps: Maps) -> tuple[Tensor, Tensor]:
     """1/f of every class, f its share of the batch's voxels, and of the rest of every map; 0 where there is none."""
     voxels = maps.target.shape[0] * math.prod(maps.target.shape[2:])
-    inside = volume(maps.target).sum(0)
+    inside = maps.target.sum((0, *range(2, maps.target.ndim)), dtype=maps.prediction.dtype)
     inverse = [torch.where(n > 0, voxels / n.clamp_min(1), 0) for n in (inside, voxels - inside)]
-    return inverse[0].to(maps.prediction.dtype), inverse[1].to(maps.prediction.dtype)
+    return inverse[0], inverse[1]
 
 
 class EntropyLoss(Loss):

@@ -27,8 +27,10 @@ class Mixture:
     def score(self, sums: Overlap, eps: float | Tensor) -> Tensor:
         """Give the overlap per φ, in [0, 1]; ε in the numerator too makes an empty map predicted empty score 1."""
         hit = self.scale * sums.both + eps
-        missed = self.alpha * (sums.predicted - sums.both) + self.beta * (sums.true - sums.both)
-        return hit / (hit + self.scale * missed)
+        alpha, beta = self.scale * self.alpha, self.scale * self.beta
+        # k(α(Σs−Σgs) + β(Σg−Σgs)), in the fewest operations: on a small map they cost as much as the sums.
+        whole = hit.add(sums.predicted, alpha=alpha).add(sums.true, alpha=beta).sub(sums.both, alpha=alpha + beta)
+        return hit / whole
 
 
 DICE = Mixture(0.5, 0.5, 2.0)

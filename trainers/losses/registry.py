@@ -199,12 +199,12 @@ def _boundary(settings: Mapping[str, Any]) -> Loss:
 
 
 def _build(settings: dict[str, Any], head: Head) -> Loss:
-    return _BUILDERS[settings["name"]](settings, head)
+    return BUILDERS[settings["name"]](settings, head)
 
 
 Builder = Callable[[dict[str, Any], Head], Loss]
 
-_BUILDERS: dict[str, Builder] = {
+BUILDERS: dict[str, Builder] = {
     "ce": lambda _, head: CrossEntropyLoss("ce", head),
     "wce": lambda s, head: WeightedCrossEntropyLoss("wce", head, _weights(s)),
     "topk": lambda s, head: TopKLoss("topk", head, _weights(s), s["k"], s["t"]),

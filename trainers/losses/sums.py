@@ -21,25 +21,61 @@ BACKGROUND_EPS = 1e-7
 negligible value does."""
 
 
-class _Overlap(torch.autograd.Function):
-    """Σgs and Σs over space, with a gradient written out.
+def _by_map(maps: Tensor) -> bool:
+    """Whether to work on one map after the other, as is best on the CPU, or on everything at once.
 
-    It is d_gs·g + d_s, one pass over the target; autograd would keep a float copy of both inputs and build
-    two gradients to add them.
+    The product of a map goes where the last map's was. A whole batch's would be fresh memory at every call,
+    whose page faults take longer than the sums; a GPU keeps its memory, and there starting a kernel is what costs.
+    """
+    return maps.device.type == "cpu"
+
+
+def _pieces(maps: Tensor) -> Sequence[Tensor]:
+    """Split (batch, class, *space) into what is worked on at once."""
+    return maps.flatten(0, 1).unbind() if _by_map(maps) else (maps,)
+
+
+def _cast(maps: Tensor, out: Tensor) -> Tensor:
+    """Give ``maps`` in the dtype of ``out``, copied into it where it must be."""
+    return maps if maps.dtype == out.dtype else out.copy_(maps)
+
+
+class _Overlap(torch.autograd.Function):
+    """Σgs, Σs and Σg over space, with a gradient written out.
+
+    It is d_gs·g + d_s, one pass over the target; autograd would keep the product's factors and build two
+    gradients to add them.
     """
 
     @staticmethod
-    def forward(ctx: Any, prediction: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(ctx: Any, prediction: Tensor, target: Tensor) -> tuple[Tensor, ...]:
         ctx.save_for_backward(target)
-        space = tuple(range(2, prediction.ndim))
-        return (prediction * target).sum(space), prediction.sum(space)
+        ctx.dtype = prediction.dtype
+        space = tuple(range(2 - prediction.ndim, 0))
+        predicted = prediction.sum(space)
+        both, true = [], []
+        work = torch.empty_like(_pieces(prediction)[0])
+        for one, other in zip(_pieces(prediction), _pieces(target), strict=True):
+            both.append(torch.mul(one, other, out=work).sum(space))
+            true.append(_cast(other, work).sum(space))
+        sums = (torch.stack(both).view_as(predicted), predicted, torch.stack(true).view_as(predicted))
+        wide = tuple(part.double() for part in sums)
+        ctx.mark_non_differentiable(wide[2])
+        return wide
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, d_both: Tensor, d_predicted: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: Any, d_both: Tensor, d_predicted: Tensor, _: Tensor) -> tuple[Tensor, None]:
         (target,) = ctx.saved_tensors
-        per_map = (...,) + (None,) * (target.ndim - 2)
-        return torch.addcmul(d_predicted[per_map], target, d_both[per_map]), None
+        if not _by_map(target):
+            spread = (...,) + (None,) * (target.ndim - 2)
+            slope, offset = d_both[spread].to(ctx.dtype), d_predicted[spread].to(ctx.dtype)
+            return torch.addcmul(offset, target, slope).to(ctx.dtype), None
+        gradient = torch.empty(target.shape, dtype=ctx.dtype)
+        slopes, offsets = d_both.flatten().tolist(), d_predicted.flatten().to(ctx.dtype)
+        for out, one, slope, offset in zip(_pieces(gradient), _pieces(target), slopes, offsets, strict=True):
+            torch.add(offset, _cast(one, out), alpha=slope, out=out)
+        return gradient, None
 
 
 @dataclass(frozen=True)
@@ -57,13 +93,8 @@ class Overlap:
 
 def overlap(prediction: Tensor, target: Tensor) -> Overlap:
     """Sum over space, differentiable once with respect to ``prediction``; both (batch, class, *space)."""
-    both, predicted = _Overlap.apply(prediction, target)  # type: ignore[no-untyped-call]
-    return Overlap(both.double(), predicted.double(), volume(target, prediction.dtype))
-
-
-def volume(maps: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
-    """Σ over space, (batch, class) float64; summed in ``dtype``."""
-    return maps.detach().sum(tuple(range(2, maps.ndim)), dtype=dtype).double()
+    both, predicted, true = _Overlap.apply(prediction, target)  # type: ignore[no-untyped-call]
+    return Overlap(both, predicted, true)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,71 @@
+"""A study small enough to be run for real in a test, and one that has been."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from study.launch import INLINE, launch
+from study.places import Places
+from study.spec import StudySpec, parse_study
+from study.storage import Storage
+from trainers.data.phantom import PhantomSpec
+from trainers.spec import EmptySpec, LossSpec, ProtocolSpec, Regime, TrialSpec
+
+STUDY = """
+name: small
+data: {source: phantom, train: 8, test: 6}
+labeling: {empty: {group: B, classes: [tumor]}}
+trial: {network: tiny, epochs: 2, lr: 5.0e-3, clip: 0.1}
+search:
+  strategy: grid
+  space:
+    loss: dice
+    phi: [I, BI]
+    eps: [1.0e-7, v_hat]
+    batch_size: 2
+    labeling: [full, partial]
+"""
+
+
+@pytest.fixture
+def study_text() -> str:
+    return STUDY
+
+
+@pytest.fixture
+def study() -> StudySpec:
+    return parse_study(STUDY)
+
+
+@pytest.fixture
+def trial() -> TrialSpec:
+    data = PhantomSpec(source="phantom", train=8, test=6)
+    return TrialSpec(
+        data=data,
+        data_key=data.key(),
+        empty=EmptySpec(group="B", classes=("tumor",)),
+        labeling=Regime(name="partial"),
+        loss=LossSpec(name="dice", phi="I", eps=1e-7),
+        batch_size=2,
+        protocol=ProtocolSpec(epochs=3, lr=5e-3, clip=0.1),
+    )
+
+
+def places_in(folder: Path) -> Places:
+    return Places(f"sqlite:///{folder / 'mlflow.db'}", Storage(folder / "storage"))
+
+
+@pytest.fixture
+def places(tmp_path: Path) -> Places:
+    return places_in(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Places:
+    """Where the small study has been run to its end; tests only read it."""
+    places = places_in(tmp_path_factory.mktemp("finished"))
+    ended = launch(parse_study(STUDY), places, address=INLINE, quiet=True)
+    assert ended.done == 8
+    return places

@@ -1,0 +1,107 @@
+"""Ray Tune itself: the same results as inline, and a driver killed in the middle."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+
+import pytest
+from mlflow import MlflowClient
+
+from study.launch import INLINE, launch
+from study.places import Places
+from study.plan import make_plan
+from study.spec import parse_study
+from study.storage import Storage
+from trainers.outcome import CASES_FILE, load_result
+
+pytestmark = pytest.mark.engine
+
+
+def runs(places):
+    client = MlflowClient(places.store)
+    return client.search_runs([client.get_experiment_by_name("small").experiment_id], max_results=1000)
+
+
+def endings(places, study):
+    """Per-case table and figures of every trial, times left out."""
+    found = {}
+    for spec in make_plan(study, places.storage).trials:
+        folder = places.storage.trial(spec.key)
+        result = load_result(folder)
+        found[spec.key] = (result.metrics, result.counts, (folder / CASES_FILE).read_bytes())
+    return found
+
+
+def test_a_driver_killed_halfway_and_launched_again(study_text, tmp_path):
+    text = study_text.replace("epochs: 2", "epochs: 12")
+    study = parse_study(text)
+    (tmp_path / "study.yaml").write_text(text)
+    undisturbed = Places(f"sqlite:///{tmp_path / 'u.db'}", Storage(tmp_path / "undisturbed"))
+    launch(study, undisturbed, address=INLINE, quiet=True)
+
+    places = Places(f"sqlite:///{tmp_path / 'mlflow.db'}", Storage(tmp_path / "storage"))
+    command = [
+        *(sys.executable, "-m", "study.cli", "launch", str(tmp_path / "study.yaml")),
+        *("--store", places.store, "--storage", str(places.storage.root)),
+    ]
+    driver = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True)
+    deadline = time.monotonic() + 240
+    while len(list(places.storage.root.glob("trials/*/result.json"))) < 3:
+        assert driver.poll() is None, driver.stderr.read().decode()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    driver.send_signal(signal.SIGKILL)
+    driver.wait()
+    driver.stderr.close()
+    done = len(make_plan(study, places.storage).results)
+    assert 3 <= done < 8
+
+    again = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert again.returncode == 0, again.stderr
+    assert "Traceback" not in again.stderr
+    counts = Counter((run.data.tags["dicestudy.kind"], run.info.status) for run in runs(places))
+    assert counts == {("study", "FINISHED"): 1, ("cell", "FINISHED"): 8, ("trial", "FINISHED"): 8}
+    assert len({run.data.tags["dicestudy.key"] for run in runs(places) if "mlflow.parentRunId" in run.data.tags}) == 8
+    assert endings(places, study) == endings(undisturbed, study)
+
+    third = launch(study, places, quiet=True)
+    assert (third.started, third.done) == (0, 8)
+
+
+def test_a_stopped_study_goes_on_where_it_was(study_text, tmp_path):
+    text = study_text.replace("epochs: 2", "epochs: 40")
+    study = parse_study(text)
+    (tmp_path / "study.yaml").write_text(text)
+    places = Places(f"sqlite:///{tmp_path / 'mlflow.db'}", Storage(tmp_path / "storage"))
+    common = ["--store", places.store, "--storage", str(places.storage.root)]
+    command = [sys.executable, "-m", "study.cli"]
+    environment = {**os.environ, "COLUMNS": "200"}
+    driver = subprocess.Popen(
+        [*command, "launch", str(tmp_path / "study.yaml"), *common], stderr=subprocess.PIPE, env=environment
+    )
+    deadline = time.monotonic() + 240
+    while not list(places.storage.root.glob("trials/*/checkpoint.pt")):
+        assert driver.poll() is None, driver.stderr.read().decode()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    status = subprocess.run([*command, "status", "small", *common], capture_output=True, text=True, check=True)
+    assert "small: running" in status.stdout
+    stopped = subprocess.run([*command, "stop", "small", *common], capture_output=True, text=True, check=False)
+    assert stopped.returncode == 0, stopped.stderr
+    driver.communicate(timeout=120)
+    assert driver.returncode == 1
+    assert "RUNNING" not in {run.info.status for run in runs(places)}
+    left = make_plan(study, places.storage)
+    assert left.to_run
+    idle = subprocess.run([*command, "stop", "small", *common], capture_output=True, text=True, check=False)
+    assert (idle.returncode, "not running" in idle.stderr) == (1, True)
+
+
+def test_an_address_where_no_cluster_is(study, places):
+    from trainers.errors import InputError
+
+    with pytest.raises(InputError, match="no Ray cluster answers"):
+        launch(study, places, address="127.0.0.1:9", quiet=True)

@@ -1,0 +1,71 @@
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trainers.data.base import CaseInfo
+from trainers.metrics import mean_dsc, score_case, summarise
+from trainers.spec import EmptySpec
+
+EMPTY = EmptySpec(group="B", classes=("tumor",))
+
+
+def case(name, group, overlap, predicted, true):
+    info = CaseInfo(name, name, group)
+    return score_case(info, ("tumor",), [overlap], [predicted], [true], [group == "B"], voxel_ml=0.5)
+
+
+def test_worked_by_hand():
+    (score,) = case("c", "B", overlap=30, predicted=40, true=60)
+    assert score.dsc == 2 * 30 / (40 + 60)
+    assert score.dv_ml == (40 - 60) * 0.5
+    assert (score.pred_ml, score.true_ml) == (20.0, 30.0)
+    assert (score.gt_empty, score.emptied, score.pred_empty) == (False, True, False)
+
+
+def test_two_empty_maps_have_no_dsc():
+    (score,) = case("c", "A", 0, 0, 0)
+    assert math.isnan(score.dsc)
+    assert score.gt_empty
+    assert score.pred_empty
+
+
+def test_summary_by_hand():
+    scores = [
+        *case("a1", "A", 50, 50, 50),
+        *case("a2", "A", 0, 0, 50),
+        *case("b1", "B", 20, 25, 50),
+        *case("b2", "B", 10, 100, 50),
+    ]
+    found = summarise(scores, EMPTY)
+    assert found["dsc.A.tumor"] == (1 + 0) / 2
+    assert found["dsc.B.tumor"] == pytest.approx((40 / 75 + 20 / 150) / 2)
+    assert found["dv_ml.B.tumor"] == (-12.5 + 25) / 2
+    # 25/50, and 100/50 clipped to 1.
+    assert found["retention.tumor"] == (0.5 + 1) / 2
+    # A's volumes 25 and 0 against B's 12.5 and 50: only 25 > 12.5 of four pairs.
+    assert found["auc.tumor"] == 1 / 4
+    assert mean_dsc(scores).keys() == {"dsc.A.tumor", "dsc.B.tumor"}
+
+
+def test_ties_count_half():
+    scores = [*case("a", "A", 5, 10, 10), *case("b", "B", 5, 10, 10)]
+    assert summarise(scores, EMPTY)["auc.tumor"] == 0.5
+
+
+def test_a_rightly_empty_map_has_no_retention():
+    assert "retention.tumor" not in summarise([*case("a", "A", 1, 1, 1), *case("b", "B", 0, 3, 0)], EMPTY)
+
+
+@given(st.lists(st.tuples(st.sampled_from("AB"), st.integers(0, 9), st.integers(0, 9), st.integers(0, 9)), min_size=1))
+def test_figures_stay_in_their_range(rows):
+    scores = [
+        score
+        for number, (group, overlap, predicted, true) in enumerate(rows)
+        for score in case(str(number), group, min(overlap, predicted, true), predicted, true)
+    ]
+    for name, value in summarise(scores, EMPTY).items():
+        assert math.isfinite(value)
+        if not name.startswith("dv_ml"):
+            assert 0 <= value <= 1

@@ -1,0 +1,189 @@
+"""The trial itself: what it learns from, what it leaves, and that a kill changes nothing."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+
+from trainers.checkpoint import CHECKPOINT_FILE, CheckpointError
+from trainers.data.prepared import open_prepared, prepare
+from trainers.outcome import CASES_FILE, RESULT_FILE, load_result
+from trainers.spec import TrialSpec
+from trainers.trial import run_trial
+
+
+@pytest.fixture
+def data_folder(trial, tmp_path):
+    return prepare(trial.data, tmp_path)
+
+
+@pytest.fixture
+def data(data_folder):
+    return open_prepared(data_folder)
+
+
+def changed(trial, **fields):
+    return TrialSpec.model_validate({**trial.model_dump(), **fields})
+
+
+def weights(folder):
+    return torch.load(folder / CHECKPOINT_FILE, weights_only=True)["network"]
+
+
+def same_bits(one, other):
+    """Weights, per-case table and figures of two folders are equal to the bit; times may differ."""
+    first, second = weights(one), weights(other)
+    assert first.keys() == second.keys()
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert (one / CASES_FILE).read_bytes() == (other / CASES_FILE).read_bytes()
+    results = [json.loads((folder / RESULT_FILE).read_text()) for folder in (one, other)]
+    for result in results:
+        del result["seconds"]
+    assert results[0] == results[1]
+    histories = [torch.load(folder / CHECKPOINT_FILE, weights_only=True)["progress"]["history"] for folder in (one, other)]
+    assert [record["metrics"] for record in histories[0]] == [record["metrics"] for record in histories[1]]
+
+
+def test_a_trial_leaves_its_ending_and_tells_every_epoch(trial, data, tmp_path):
+    told = []
+    result = run_trial(trial, data, tmp_path / "t", told.append)
+    assert result.state == "DONE"
+    assert [record["epoch"] for record in told] == [1, 2, 3]
+    assert {"train.loss", "val.loss", "val.dsc.A.tumor", "val.dsc.B.tumor"} <= told[-1]["metrics"].keys()
+    assert {"dsc.A.tumor", "dv_ml.B.tumor", "retention.tumor", "auc.tumor"} <= result.metrics.keys()
+    assert result.counts["steps"] == 3 * 8 // 2
+    assert load_result(tmp_path / "t") == result
+    # One row a held-out case, with its header.
+    assert len((tmp_path / "t" / CASES_FILE).read_text().splitlines()) == 1 + 6
+
+
+def test_the_same_spec_gives_the_same_bits_and_another_seed_others(trial, data, tmp_path):
+    for name in ("one", "two"):
+        run_trial(trial, data, tmp_path / name)
+    same_bits(tmp_path / "one", tmp_path / "two")
+    run_trial(changed(trial, seed=1), data, tmp_path / "other")
+    assert not torch.equal(*(weights(tmp_path / name)["head.weight"] for name in ("one", "other")))
+
+
+def test_a_trial_with_an_ending_is_not_run_again(trial, data, tmp_path):
+    first = run_trial(trial, data, tmp_path / "t")
+    before = (tmp_path / "t" / CHECKPOINT_FILE).stat().st_mtime_ns
+    assert run_trial(trial, data, tmp_path / "t") == first
+    assert (tmp_path / "t" / CHECKPOINT_FILE).stat().st_mtime_ns == before
+
+
+def test_emptied_maps_are_hidden_from_training_and_not_from_scoring(trial, data, tmp_path):
+    """Other voxels in the emptied training maps change nothing; other voxels in any scored map do."""
+    labels = np.array(data.labels)
+    emptied = [i for i, case in enumerate(data.cases) if case.group == "B" and case.split == "train"]
+    labels[emptied] = 1 - labels[emptied]
+    run_trial(trial, data, tmp_path / "one")
+    run_trial(trial, type(data)(**{**vars(data), "labels": labels}), tmp_path / "two")
+    same_bits(tmp_path / "one", tmp_path / "two")
+
+    scored = [i for i, case in enumerate(data.cases) if case.group == "B" and case.split == "test"]
+    labels[scored] = 1 - labels[scored]
+    run_trial(trial, type(data)(**{**vars(data), "labels": labels}), tmp_path / "three")
+    assert (tmp_path / "one" / CASES_FILE).read_bytes() != (tmp_path / "three" / CASES_FILE).read_bytes()
+
+
+def test_prepared_data_is_never_written_to(trial, data, tmp_path):
+    before = data.images.tobytes(), data.labels.tobytes()
+    run_trial(trial, data, tmp_path / "t")
+    assert (data.images.tobytes(), data.labels.tobytes()) == before
+
+
+@pytest.mark.parametrize("fields", [{"batch_size": 1}, {"loss": {"name": "dice", "phi": "BI", "eps": "v_hat"}}])
+def test_other_settings_run(trial, data, tmp_path, fields):
+    assert run_trial(changed(trial, **fields), data, tmp_path / "t").state == "DONE"
+
+
+def test_a_batch_of_one_with_its_dropped_twin_is_the_same_loss(trial, data, tmp_path):
+    """Φ = BI at B = 1 is Φ = I, twin or not."""
+    folders = []
+    for phi in ("I", "BI"):
+        folders.append(tmp_path / phi)
+        run_trial(changed(trial, batch_size=1, loss={"name": "dice", "phi": phi, "eps": 1.0}), data, folders[-1])
+    first, second = map(weights, folders)
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_divergence_is_an_ending_with_its_reason(trial, data, tmp_path):
+    broken = type(data)(**{**vars(data), "images": np.full_like(data.images, np.nan)})
+    result = run_trial(trial, broken, tmp_path / "t")
+    assert result.state == "FAILED"
+    assert "diverged: the loss was nan at epoch 1, step 1" in result.reason
+    assert load_result(tmp_path / "t") == result
+
+
+def test_a_plateau_lowers_the_rate_and_ends_the_training(trial, data, tmp_path):
+    # No improvement is ever enough, so every epoch but the first is a bad one.
+    schedule = {"name": "plateau", "patience": 1, "stop_after": 2, "factor": 0.5, "min_delta": 10.0}
+    told = []
+    run_trial(changed(trial, protocol={"epochs": 9, "lr": 1e-3, "schedule": schedule}), data, tmp_path / "t", told.append)
+    assert [round(record["metrics"]["lr"], 6) for record in told] == [1e-3, 1e-3, 5e-4]
+
+
+def test_the_linear_schedule_falls_over_the_last_quarter(trial, data, tmp_path):
+    told = []
+    run_trial(changed(trial, protocol={"epochs": 8, "lr": 1e-3}), data, tmp_path / "t", told.append)
+    rates = [record["metrics"]["lr"] for record in told]
+    assert rates[:6] == [1e-3] * 6
+    # Two epochs of four steps are left; the last step of each has 5 and 1 of 8 quarters of the rate.
+    assert rates[6:] == pytest.approx([1e-3 * 5 / 8, 1e-3 * 1 / 8])
+
+
+def test_a_checkpoint_of_another_trial_is_refused(trial, data, tmp_path):
+    run_trial(trial, data, tmp_path / "t")
+    (tmp_path / "t" / RESULT_FILE).unlink()
+    with pytest.raises(CheckpointError, match=f"belongs to trial {trial.key}"):
+        run_trial(changed(trial, seed=1), data, tmp_path / "t")
+
+
+def test_a_damaged_checkpoint_is_named(trial, data, tmp_path):
+    run_trial(trial, data, tmp_path / "t")
+    (tmp_path / "t" / RESULT_FILE).unlink()
+    path = tmp_path / "t" / CHECKPOINT_FILE
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(CheckpointError, match="not a readable checkpoint"):
+        run_trial(trial, data, tmp_path / "t")
+
+
+CHILD = """
+import sys
+from pathlib import Path
+from trainers.data.prepared import open_prepared
+from trainers.spec import TrialSpec
+from trainers.trial import run_trial
+spec, data, folder = sys.argv[1:]
+print("ready", flush=True)
+run_trial(TrialSpec.model_validate_json(spec), open_prepared(Path(data)), Path(folder))
+"""
+
+
+def test_killed_at_random_moments_and_resumed_the_bits_are_the_same(trial, data_folder, data, tmp_path):
+    spec = changed(trial, protocol={"epochs": 12, "lr": 5e-3, "clip": 0.1})
+    started = time.perf_counter()
+    run_trial(spec, data, tmp_path / "undisturbed")
+    length = time.perf_counter() - started
+    rng = random.Random(0)
+    command = [sys.executable, "-c", CHILD, spec.model_dump_json(), str(data_folder), str(tmp_path / "killed")]
+    kills = 0
+    for _ in range(5):
+        child = subprocess.Popen(command, stdout=subprocess.PIPE, env={**os.environ, "OMP_NUM_THREADS": "1"})
+        child.stdout.readline()
+        time.sleep(rng.uniform(0, length / 2))
+        child.send_signal(signal.SIGKILL)
+        kills += child.wait() == -signal.SIGKILL
+        child.stdout.close()
+    assert kills
+    assert not (tmp_path / "killed" / RESULT_FILE).exists() or kills < 5
+    run_trial(spec, data, tmp_path / "killed")
+    same_bits(tmp_path / "undisturbed", tmp_path / "killed")
