@@ -60,9 +60,7 @@ def stock(trials: list[TrialSpec], data: Path, folder: Path) -> float:
             name="stock",
             storage_path=str(folder / "stock"),
             verbose=0,
-            callbacks=[
-                MLflowLoggerCallback(tracking_uri=f"sqlite:///{folder / 'stock.db'}", experiment_name="stock")
-            ],
+            callbacks=[MLflowLoggerCallback(tracking_uri=f"sqlite:///{folder / 'stock.db'}", experiment_name="stock")],
         ),
     )
     results = tuner.fit()

@@ -46,5 +46,5 @@ def _links(address: str, places: Places) -> str:
     from study.query import experiment_id, study_names
 
     names = study_names(places)
-    lines = [f"  {name}: {address}/#/experiments/{experiment_id(name, places)}" for name in names]
+    lines = [f"  {name}: {address}/#/experiments/{experiment_id(name, places)}/runs" for name in names]
     return "\n".join([address, *(lines or ["  no study yet"])])

@@ -220,5 +220,7 @@ def _require_listener(address: str) -> None:
 
 def _no_cluster(address: str | None, why: str) -> InputError:
     return InputError(
-        Fault(f"address {address}", f"no Ray cluster answers: {why}", "give HOST:PORT of one started by ray start --head")
+        Fault(
+            f"address {address}", f"no Ray cluster answers: {why}", "give HOST:PORT of one started by ray start --head"
+        )
     )

@@ -77,7 +77,9 @@ def launch(
         if plan.to_run:
             say("preparing data")
             prepare_data(plan.trials, places.storage)
-        return _run(plan, places, MlflowTracker(places.store, study.name, places.artifacts / study.name), address, quiet)
+        return _run(
+            plan, places, MlflowTracker(places.store, study.name, places.artifacts / study.name), address, quiet
+        )
 
 
 def _run(plan: Plan, places: Places, tracker: MlflowTracker, address: str | None, quiet: bool) -> Launched:
@@ -187,8 +189,6 @@ def _without_failures(plan: Plan, storage: Storage) -> Plan:
     for key in failed:
         storage.forget_result(key)
     return Plan(plan.study, plan.trials, {key: plan.results[key] for key in plan.results if key not in failed})
-
-
 
 
 @contextmanager

@@ -121,11 +121,12 @@ def faults_of(
             case "value_error":
                 fault, remedy = str(entry["ctx"]["error"]), ""
             case _:
-                fault = f"{_lower(entry['msg'])}, got {came!r}"
+                fault = f"{lower_first(entry['msg'])}, got {came!r}"
                 remedy = ""
         faults.append(Fault(where(path), fault, remedy))
     return faults
 
 
-def _lower(message: str) -> str:
+def lower_first(message: str) -> str:
+    """The message as a part of a sentence."""
     return message[:1].lower() + message[1:]

@@ -11,7 +11,7 @@ from study.spec import StudySpec
 from study.storage import Storage
 from trainers.assignment import assign
 from trainers.data.base import DataSpec
-from trainers.data.prepared import open_prepared, prepare
+from trainers.data.prepared import open_prepared, prepare, prepare_distances
 from trainers.errors import Fault, InputError
 from trainers.labeling import map_volumes
 from trainers.outcome import TrialResult
@@ -90,9 +90,13 @@ def prepare_data(
     Raises: InputError with every setting that does not fit its data.
     """
     sources = {spec.data_key: spec.data for spec in trials}
+    with_distances = {spec.data_key for spec in trials if spec.loss.needs_distance}
     tables = {}
     for key, source in sources.items():
-        data = open_prepared(prepare(source, storage.root, progress))
+        folder = prepare(source, storage.root, progress)
+        if key in with_distances:
+            prepare_distances(folder)
+        data = open_prepared(folder)
         tables[key] = data.cases, data.classes, map_volumes(data.labels)
     cells = {spec.cell: spec for spec in reversed(trials)}
     eps: dict[str, dict[str, float]] = {}

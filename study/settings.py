@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from trainers.epsilon import format_epsilon
@@ -23,7 +23,7 @@ def settings_of(spec: TrialSpec) -> dict[str, Value]:
         "eps": None if spec.loss.eps is None else format_epsilon(spec.loss.eps),
         "batch_size": spec.batch_size,
         "labeling": str(spec.labeling),
-        **{f"loss.{name}": value for name, value in spec.loss.parameters.items()},
+        **_loss_parameters(spec),
     }
     for name, value in spec.protocol:
         if name == "schedule":
@@ -46,9 +46,12 @@ def resolved(spec: TrialSpec, result: TrialResult | None) -> dict[str, float]:
     return {key: value for key, value in values.items() if value is not None}
 
 
-def setting_name(settings: Mapping[str, Value], varied: Iterable[str] = ()) -> str:
-    """A setting on one line, as runs are named: ``dice I ε=v_hat B=2 partial``, then what else varies."""
-    parts = [str(settings["loss"])]
+def setting_name(settings: Mapping[str, Value], varied: Collection[str] = ()) -> str:
+    """A setting on one line, as runs are named: ``I ε=v_hat B=2 partial``.
+
+    The loss stands before it if it varies, and behind it what else does.
+    """
+    parts = [str(settings["loss"])] if "loss" in varied or settings["phi"] == "" else []
     if settings["phi"] != "":
         parts += [str(settings["phi"]), f"ε={settings['eps']}"]
     parts += [f"B={settings['batch_size']}", str(settings["labeling"])]
@@ -63,6 +66,16 @@ def varied_settings(settings: Iterable[Mapping[str, Value]]) -> list[str]:
         for name, value in setting.items():
             values.setdefault(name, set()).add(value)
     return [name for name, seen in values.items() if len(seen) > 1]
+
+
+def _loss_parameters(spec: TrialSpec) -> dict[str, Any]:
+    """``loss.alpha``, or ``loss.dice.background`` where several losses are summed."""
+    alone = len(spec.loss.terms) == 1
+    return {
+        f"loss.{name}" if alone else f"loss.{term.name}.{name}": value
+        for term in spec.loss.terms
+        for name, value in term.parameters.items()
+    }
 
 
 _CORE = ("loss", "phi", "eps", "batch_size", "labeling")

@@ -11,16 +11,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pydantic import ValidationError
 
-from study.locate import Path, nearest, unknown
+from study.locate import Path, lower_first, nearest, unknown
 from trainers.data.base import DataSpec
 from trainers.epsilon import Epsilon
 from trainers.losses.taxonomy import PHIS, TAXONOMY
-from trainers.spec import LossSpec, ProtocolSpec, Regime, TrialSpec
+from trainers.spec import LossSpec, ProtocolSpec, Regime, TermSpec, TrialSpec
 
 if TYPE_CHECKING:
     from study.spec import StudySpec
 
 Space = dict[str, Any]
+Term = dict[str, Any]
+"""One loss as written: ``name``, ``weight``, ``parameters``."""
 Setting = dict[str, Any]
 """One value for every axis of a space."""
 
@@ -74,29 +76,32 @@ def make_trial(
 ) -> TrialSpec:
     """The trial of one setting. Raises: pydantic's ValidationError if its values do not go together."""
     protocol = {name: value for name, value in setting.items() if name in ProtocolSpec.model_fields}
-    name, parameters = setting["loss"]
-    takes = TAXONOMY[name].phi_eps
-    # Φ and ε of a joined grid fall away for a loss that has none, and the repeats with them.
-    parameters = parameters | {
-        axis.removeprefix("loss."): value for axis, value in setting.items() if axis.startswith("loss.")
-    }
+    terms = [_with_searched(term, setting) for term in setting["loss"]]
+    takes = any(TAXONOMY[term["name"]].phi_eps for term in terms)
     return TrialSpec(
         data=data,
         data_key=data_key,
         empty=study.labeling.empty,
         labeling=setting["labeling"],
-        loss=LossSpec(
-            name=name,
-            phi=setting["phi"] if takes else None,
-            eps=setting["eps"] if takes else None,
-            parameters=parameters,
-        ),
+        # Φ and ε of a joined grid fall away for a loss that has none, and the repeats with them.
+        loss=LossSpec(terms=terms, phi=setting["phi"] if takes else None, eps=setting["eps"] if takes else None),
         batch_size=setting["batch_size"],
         protocol=study.trial.model_copy(update=protocol),
         folds=study.folds,
         fold=fold,
         seed=seed,
     )
+
+
+def _with_searched(term: Term, setting: Setting) -> Term:
+    """A term with those searched parameters that its loss has; the others fall away, as Φ and ε do."""
+    has = {parameter.name for parameter in TAXONOMY[term["name"]].parameters}
+    searched = {
+        axis.removeprefix("loss."): value
+        for axis, value in setting.items()
+        if axis.startswith("loss.") and axis.removeprefix("loss.") in has
+    }
+    return {**term, "parameters": {**term["parameters"], **searched}}
 
 
 def _data(study: StudySpec, setting: Setting) -> DataSpec:
@@ -141,8 +146,14 @@ def _read_axes(study: StudySpec, space: Space, base: Path, faults: list[tuple[Pa
         if not values and listed and not written:
             faults.append(((*base, name), "has no values", "give at least one"))
         read[name] = values
-    names = [value[0] for value in read.get("loss", [])]
+    names = {term["name"] for terms in read.get("loss", []) for term in terms}
     needs = [axis for axis in CORE if axis not in ("phi", "eps") or any(TAXONOMY[name].phi_eps for name in names)]
+    parameters = {f"loss.{parameter.name}" for name in names for parameter in TAXONOMY[name].parameters}
+    faults += [
+        ((*base, axis), *unknown("parameter", axis, sorted(parameters)))
+        for axis in read
+        if axis.startswith("loss.") and axis not in parameters
+    ]
     faults += [
         ((*base, axis), "is missing", "write it out: no default stands in for what is studied")
         for axis in needs
@@ -179,13 +190,26 @@ def _read_value(study: StudySpec, name: str, value: Any) -> Any:
     return getattr(ProtocolSpec.model_validate({**study.trial.model_dump(), name: value}), name)
 
 
-def _read_loss(value: Any) -> tuple[str, dict[str, Any]]:
-    """A loss's name and its own parameters."""
-    parameters = dict(value) if isinstance(value, dict) else {"name": value}
-    name = parameters.pop("name", None)
+def _read_loss(value: Any) -> tuple[Term, ...]:
+    """A loss as written, by name, with parameters, or as a weighted sum, as terms. Raises: ValueError."""
+    if not (isinstance(value, dict) and "terms" in value):
+        return (_read_term(value),)
+    odd = [name for name in value if name != "terms"]
+    if odd:
+        raise ValueError(f"unknown field {odd[0]!r} beside terms")
+    if not isinstance(value["terms"], list) or not value["terms"]:
+        raise ValueError(f"terms is {value['terms']!r}, expected a list such as [dice, {{name: ce, weight: 0.5}}]")
+    return tuple(_read_term(term) for term in value["terms"])
+
+
+def _read_term(value: Any) -> Term:
+    given = dict(value) if isinstance(value, dict) else {"name": value}
+    name = given.pop("name", None)
     if name not in TAXONOMY:
         raise ValueError("; ".join(unknown("loss", name, TAXONOMY)))
-    return name, parameters
+    term = {"name": name, "weight": given.pop("weight", 1.0), "parameters": given}
+    TermSpec.model_validate(term)
+    return term
 
 
 def _spread(name: str, written: dict[str, Any]) -> list[Any]:
@@ -216,9 +240,12 @@ def _geometric(start: float, stop: float, points: int) -> list[float]:
 
 
 def _plain(error: ValueError) -> str:
+    """The text of an error, whether ours or pydantic's."""
     if not isinstance(error, ValidationError):
         return str(error)
     return "; ".join(
-        str(entry["ctx"]["error"]) if entry["type"] == "value_error" else f"{entry['msg']}, got {entry['input']!r}"
+        str(entry["ctx"]["error"])
+        if entry["type"] == "value_error"
+        else f"{' '.join(map(str, entry['loc']))}: {lower_first(entry['msg'])}, got {entry['input']!r}".lstrip(": ")
         for entry in error.errors()
     )

@@ -59,6 +59,8 @@ class MlflowTracker:
         """Set the experiment's note and design; the study's run, made if it is not there, with the same note."""
         self.client.set_experiment_tag(self.experiment, NOTE, note)
         self.client.set_experiment_tag(self.experiment, DESIGN, design)
+        # Or its page opens on traces of language models.
+        self.client.set_experiment_tag(self.experiment, "mlflow.experimentKind", "custom_model_development")
         run = self.run("study", "", f"study {self.study}", {})
         self.log_tags(run, {NOTE: note})
         return run
@@ -115,7 +117,7 @@ class MlflowTracker:
         """Give the run its ending, once."""
         if run.state == state:
             return
-        self.log_tags(run, {STATE: state, REASON: reason[:5000]})
+        self.log_tags(run, {STATE: state} | ({REASON: reason[:5000]} if reason else {}))
         self.client.set_terminated(run.run_id, ENDINGS[state])
         run.state = state
 

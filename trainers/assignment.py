@@ -69,14 +69,14 @@ def assign(
 def resolve_epsilon(spec: TrialSpec, v_hat: dict[str, float]) -> dict[str, float]:
     """ε [voxels] of every class; empty for a loss without ε. v_hat: v̂ per class [voxels].
 
-    A φ of CI or BCI spans the classes, so its v̂ is the sum of theirs.
+    Where a φ spans the classes (CI, BCI, generalised Dice), its v̂ is the sum of theirs.
 
     Raises: InputError if ε is a multiple of a v̂ of 0.
     """
     eps = spec.loss.eps
     if eps is None:
         return {}
-    if spec.loss.phi in ("CI", "BCI"):
+    if spec.loss.spans_classes:
         v_hat = dict.fromkeys(v_hat, sum(v_hat.values()))
     resolved = {name: (eps[name] if isinstance(eps, dict) else eps).voxels(volume) for name, volume in v_hat.items()}
     faults = [

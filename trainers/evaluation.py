@@ -11,10 +11,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from trainers.batch import Batch
 from trainers.data.base import Head
 from trainers.data.prepared import PreparedData
 from trainers.metrics import CaseScore, score_case
 from trainers.spec import ProtocolSpec
+
+TrialLoss = Callable[[Tensor, Batch], Tensor]
+"""Loss of probabilities (batch, map, *space) on a batch."""
 
 
 @dataclass(frozen=True)
@@ -68,30 +72,30 @@ def evaluate(
     data: PreparedData,
     indices: Sequence[int],
     hidden: NDArray[np.bool_],
+    distances: bool,
     batch_size: int,
     computing: Computing,
-    loss: Callable[[Tensor, NDArray[np.uint8], NDArray[np.bool_]], Tensor],
+    loss: TrialLoss,
 ) -> tuple[float, list[CaseScore]]:
     """Mean loss under the labeling in force, and scores against the full labels.
 
     indices: cases to look at; hidden: (case of the whole data, class) maps that the labeling empties, for
-    the loss and the ``emptied`` flag alone. The order of ``indices`` decides which cases share a batch, as
-    a batch-wise loss can tell.
+    the loss and the ``emptied`` flag alone; distances: whether the loss needs them. The order of ``indices``
+    decides which cases share a batch, as a batch-wise loss can tell.
     """
     losses: list[float] = []
     scores: list[CaseScore] = []
     for start in range(0, len(indices), batch_size):
-        batch = list(indices[start : start + batch_size])
-        labels = data.labels[batch]
-        logits = computing.logits(network, computing.tensor(data.images[batch]))
-        seen = labels.copy()
-        seen[hidden[batch]] = 0
-        losses.append(float(loss(computing.probabilities(logits), seen, hidden[batch])) * len(batch))
+        chosen = list(indices[start : start + batch_size])
+        batch = Batch.of(data, chosen, hidden, distances)
+        labels = data.labels[chosen]
+        logits = computing.logits(network, computing.tensor(batch.images))
+        losses.append(float(loss(computing.probabilities(logits), batch)) * len(chosen))
         maps = computing.harden(logits)
         truth = torch.from_numpy(labels).to(computing.device).bool()
         space = tuple(range(2, labels.ndim))
         overlap, predicted, true = (values.sum(dim=space).tolist() for values in (maps & truth, maps, truth))
-        for row, index in enumerate(batch):
+        for row, index in enumerate(chosen):
             scores += score_case(
                 data.cases[index],
                 data.classes,

@@ -14,7 +14,8 @@ from pydantic import BeforeValidator, Field, PlainSerializer, model_validator
 from trainers.data.base import FrozenSpec
 from trainers.data.sources import AnyDataSpec
 from trainers.epsilon import EpsilonField, format_epsilon
-from trainers.losses.taxonomy import TAXONOMY, Phi
+from trainers.losses.kinds import wanted_instead
+from trainers.losses.taxonomy import TAXONOMY, LossEntry, Phi
 
 Network = Literal["tiny"]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -55,37 +56,104 @@ class Regime(FrozenSpec):
 RegimeField = Annotated[Regime, BeforeValidator(Regime.parse), PlainSerializer(str, return_type=str)]
 
 
-class LossSpec(FrozenSpec):
-    """A loss by name, with Φ and ε where it has them and its own parameters."""
+class TermSpec(FrozenSpec):
+    """One loss of a weighted sum, with its own parameters; those not given are written out from the list."""
 
     name: str
-    phi: Phi | None = None
-    eps: EpsilonField | dict[str, EpsilonField] | None = None
+    weight: float = Field(default=1.0, gt=0, allow_inf_nan=False)
     parameters: dict[str, Any] = Field(default_factory=dict)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _write_defaults_out(cls, value: Any) -> Any:
+        entry = TAXONOMY.get(str(value.get("name"))) if isinstance(value, dict) else None
+        if entry is None or not isinstance(value.get("parameters", {}), dict):
+            return value
+        # Written out, so that a default that changes one day does not pass stale results off as its own.
+        defaults = {parameter.name: parameter.default for parameter in entry.parameters}
+        return {**value, "parameters": defaults | value.get("parameters", {})}
+
     @model_validator(mode="after")
-    def _fits_the_taxonomy(self) -> LossSpec:
+    def _is_in_the_list(self) -> TermSpec:
         entry = TAXONOMY.get(self.name)
         if entry is None:
             raise ValueError(f"unknown loss {self.name!r}, known: {', '.join(TAXONOMY)}")
         known = [parameter.name for parameter in entry.parameters]
+        odd = [name for name in self.parameters if name not in known]
         problems = [
-            f"unknown parameter {name!r} of loss {self.name}, known: {', '.join(known) or 'none'}"
-            for name in self.parameters
-            if name not in known
+            f"unknown parameter {name!r} of loss {self.name}, known: {', '.join(known) or 'none'}" for name in odd
         ]
+        for parameter in entry.parameters:
+            value = self.parameters[parameter.name]
+            if expected := wanted_instead(parameter, value):
+                problems.append(f"{parameter.name} of loss {self.name} is {value!r}, expected {expected}")
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
+
+    @property
+    def entry(self) -> LossEntry:
+        """Its line in the list of losses."""
+        return TAXONOMY[self.name]
+
+
+class LossSpec(FrozenSpec):
+    """A loss, or a weighted sum of several, with the Φ and ε that they share where they have them.
+
+    One loss may be given as ``name`` and ``parameters`` in place of ``terms``.
+    """
+
+    terms: tuple[TermSpec, ...] = Field(min_length=1)
+    phi: Phi | None = None
+    eps: EpsilonField | dict[str, EpsilonField] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_a_single_loss(cls, value: Any) -> Any:
+        if not isinstance(value, dict) or "name" not in value:
+            return value
+        rest = {name: entry for name, entry in value.items() if name not in ("name", "parameters")}
+        return {"terms": [{"name": value["name"], "parameters": value.get("parameters", {})}], **rest}
+
+    @model_validator(mode="after")
+    def _fits_the_list(self) -> LossSpec:
+        problems = []
         for name, value in (("phi", self.phi), ("eps", self.eps)):
-            if entry.phi_eps and value is None:
+            if self.takes_phi_eps and value is None:
                 problems.append(f"loss {self.name} needs {name}")
-            if not entry.phi_eps and value is not None:
+            if not self.takes_phi_eps and value is not None:
                 problems.append(f"loss {self.name} has no {name}")
         if isinstance(self.eps, dict) and self.phi in ("CI", "BCI"):
             problems.append(
                 f"ε per class ({format_epsilon(self.eps)}) needs Φ = I or BI; Φ = {self.phi} spans the classes"
             )
+        elif isinstance(self.eps, dict) and self.spans_classes:
+            problems.append(
+                f"ε per class ({format_epsilon(self.eps)}) is not for loss {self.name}, which sums over classes"
+            )
         if problems:
             raise ValueError("; ".join(problems))
         return self
+
+    @property
+    def name(self) -> str:
+        """``dice``, or ``dice + 0.5 ce``."""
+        return " + ".join(term.name if term.weight == 1 else f"{term.weight:g} {term.name}" for term in self.terms)
+
+    @property
+    def takes_phi_eps(self) -> bool:
+        """Whether Φ and ε apply to any of the terms."""
+        return any(term.entry.phi_eps for term in self.terms)
+
+    @property
+    def spans_classes(self) -> bool:
+        """Whether one ε stands beside sums over all classes."""
+        return self.phi in ("CI", "BCI") or not all(term.entry.eps_per_class for term in self.terms)
+
+    @property
+    def needs_distance(self) -> bool:
+        """Whether the labels' distance maps are used."""
+        return any(term.entry.distance for term in self.terms)
 
 
 class ScheduleSpec(FrozenSpec):

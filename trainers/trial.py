@@ -14,14 +14,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from trainers.assignment import assign
+from trainers.batch import Batch
 from trainers.checkpoint import Progress, load_checkpoint, save_checkpoint
-from trainers.data.base import Head
 from trainers.data.prepared import PreparedData
-from trainers.evaluation import Computing, evaluate
+from trainers.evaluation import Computing, TrialLoss, evaluate
 from trainers.labeling import map_volumes
 from trainers.losses import make_loss
 from trainers.metrics import mean_dsc, summarise
@@ -32,11 +31,6 @@ from trainers.spec import ProtocolSpec, TrialSpec
 EpochRecord = dict[str, Any]
 """``epoch`` (from 1), ``time`` [s since 1970], ``metrics`` {name: value}."""
 Report = Callable[[EpochRecord], None]
-
-
-TrialLoss = Callable[[Tensor, NDArray[np.uint8], NDArray[np.bool_]], Tensor]
-"""Loss of probabilities (batch, map, *space), labels (batch, class, *space) as training sees them, and which
-of these are hidden (batch, class)."""
 
 
 class DivergedError(ArithmeticError):
@@ -97,7 +91,7 @@ class _Training:
         self.optimizer = torch.optim.Adam(
             self.network.parameters(), lr=spec.protocol.lr, weight_decay=spec.protocol.weight_decay
         )
-        self.loss = _make_loss(spec, list(cases.eps.values()), len(data.classes), data.head)
+        self.loss = _make_loss(spec, list(cases.eps.values()), data)
 
     def is_over(self, progress: Progress) -> bool:
         protocol = self.spec.protocol
@@ -124,19 +118,17 @@ class _Training:
         order = rng.permutation(np.repeat(self.cases.train, self.cases.weights))
         self.network.train()
         for step in range(self.steps_per_epoch):
-            batch = order[step * spec.batch_size : (step + 1) * spec.batch_size]
-            images, labels = self.data.images[batch], self.data.labels[batch]
-            hidden = self.cases.hidden[batch]
-            labels[hidden] = 0
+            chosen = order[step * spec.batch_size : (step + 1) * spec.batch_size]
+            batch = Batch.of(self.data, chosen, self.cases.hidden, self.spec.loss.needs_distance)
             _count(progress, "steps", 1)
-            _count(progress, "batches_without_foreground", int(not labels.any()))
-            _count(progress, "emptied_maps_seen", int(hidden.sum()))
+            _count(progress, "batches_without_foreground", int(not batch.labels.any()))
+            _count(progress, "emptied_maps_seen", int(batch.hidden.sum()))
             if spec.protocol.augment == "flip":
-                _flip(rng, images, labels)
+                batch.flip(rng)
             done = progress.epoch * self.steps_per_epoch + step
             self.optimizer.param_groups[0]["lr"] = self._learning_rate(done, progress)
-            logits = self.computing.logits(self.network, self.computing.tensor(images))
-            loss = self.loss(self.computing.probabilities(logits), labels, hidden)
+            logits = self.computing.logits(self.network, self.computing.tensor(batch.images))
+            loss = self.loss(self.computing.probabilities(logits), batch)
             value = float(loss.detach())
             if not math.isfinite(value):
                 raise DivergedError(f"diverged: the loss was {value} at epoch {progress.epoch + 1}, step {step + 1}")
@@ -164,6 +156,7 @@ class _Training:
             self.data,
             self.cases.held_out,
             self.cases.hidden,
+            self.spec.loss.needs_distance,
             self.spec.batch_size,
             self.computing,
             self.loss,
@@ -181,22 +174,27 @@ class _Training:
         )
 
 
-def _make_loss(spec: TrialSpec, eps: Sequence[float], classes: int, head: Head) -> TrialLoss:
-    """The spec's loss, with ε resolved [voxels], as a function of the network's maps and the labels."""
-    wanted: dict[str, Any] = {"name": spec.loss.name, **spec.loss.parameters}
-    if spec.loss.phi is not None:
-        # One number where all classes share it: only that fits a φ that spans classes.
-        wanted |= {"phi": spec.loss.phi, "eps": eps[0] if len(set(eps)) == 1 else list(eps)}
-    loss = make_loss(wanted, head=head, classes=classes)
+def _make_loss(spec: TrialSpec, eps: Sequence[float], data: PreparedData) -> TrialLoss:
+    """The spec's loss, with ε resolved [voxels], as a function of the network's maps and a batch."""
+    terms: list[dict[str, Any]] = []
+    for term in spec.loss.terms:
+        wanted = {"name": term.name, "weight": term.weight, **term.parameters}
+        if term.entry.phi_eps:
+            # One number where all classes share it: only that fits a φ that spans classes.
+            wanted |= {"phi": spec.loss.phi, "eps": eps[0] if len(set(eps)) == 1 else list(eps)}
+        terms.append(wanted)
+    loss = make_loss({"terms": terms}, head=data.head, classes=len(data.classes))
 
-    def compute(probabilities: Tensor, labels: NDArray[np.uint8], hidden: NDArray[np.bool_]) -> Tensor:
-        target = torch.from_numpy(labels).to(probabilities.device, torch.float32)
-        if head == "softmax":
+    def compute(probabilities: Tensor, batch: Batch) -> Tensor:
+        target = torch.from_numpy(batch.labels).to(probabilities.device, torch.float32)
+        if data.head == "softmax":
             if loss.needs_background:
                 target = torch.cat([1 - target.amax(dim=1, keepdim=True), target], dim=1)
             else:
                 probabilities = probabilities[:, 1:]
-        return loss(probabilities, target, presence=torch.from_numpy(~hidden))
+        distance = None if batch.distances is None else torch.from_numpy(batch.distances)
+        presence = torch.from_numpy(~batch.hidden)
+        return loss(probabilities, target, presence, distance, spacing=data.spacing[0].tolist())
 
     return compute
 
@@ -211,16 +209,6 @@ def _follow_plateau(protocol: ProtocolSpec, progress: Progress, loss: float) -> 
     progress.bad_epochs += protocol.validate_every
     if progress.bad_epochs % schedule.patience < protocol.validate_every:
         progress.lr_factor *= schedule.factor
-
-
-def _flip(rng: np.random.Generator, images: NDArray[np.float32], labels: NDArray[np.uint8]) -> None:
-    """Mirror every case of the batch along each axis with probability ½, in place."""
-    spatial = range(2, images.ndim)
-    for index, flips in enumerate(rng.random((len(images), images.ndim - 2)) < 0.5):
-        axes = tuple(axis - 1 for axis, flip in zip(spatial, flips, strict=True) if flip)
-        if axes:
-            images[index] = np.flip(images[index], axes).copy()
-            labels[index] = np.flip(labels[index], axes).copy()
 
 
 def _count(progress: Progress, name: str, amount: int) -> None:

@@ -34,9 +34,24 @@ def test_a_trial_run_is_laid_out_as_promised(finished):
     run = by_kind(finished, "trial")[0]
     cells = {cell.info.run_id for cell in by_kind(finished, "cell")}
     assert run.data.tags["mlflow.parentRunId"] in cells
-    assert {"final.dsc.A.tumor", "final.dv_ml.B.tumor", "final.retention.tumor", "final.auc.tumor"} <= run.data.metrics.keys()
+    assert {
+        "final.dsc.A.tumor",
+        "final.dv_ml.B.tumor",
+        "final.retention.tumor",
+        "final.auc.tumor",
+    } <= run.data.metrics.keys()
     assert {"train.loss", "val.loss", "val.dsc.A.tumor"} <= run.data.metrics.keys()
-    assert {"phi", "eps", "eps_voxels", "v_hat", "batch_size", "labeling", "fold", "seed", "lr"} <= run.data.params.keys()
+    assert {
+        "phi",
+        "eps",
+        "eps_voxels",
+        "v_hat",
+        "batch_size",
+        "labeling",
+        "fold",
+        "seed",
+        "lr",
+    } <= run.data.params.keys()
     assert run.data.metrics["hp.batch_size"] == 2
     assert run.data.metrics["hp.eps_voxels"] == float(run.data.params["eps_voxels"])
     client = MlflowClient(finished.store)
@@ -47,7 +62,12 @@ def test_a_trial_run_is_laid_out_as_promised(finished):
 def test_cells_and_the_study_have_their_figures_and_files(finished):
     for run in by_kind(finished, "cell"):
         assert run.data.metrics["n"] == 1
-        assert {"valid", "final.dsc.A.tumor", "final.dsc.A.tumor.low", "final.dsc.A.tumor.high"} <= run.data.metrics.keys()
+        assert {
+            "valid",
+            "final.dsc.A.tumor",
+            "final.dsc.A.tumor.low",
+            "final.dsc.A.tumor.high",
+        } <= run.data.metrics.keys()
     (run,) = by_kind(finished, "study")
     files = {entry.path for entry in MlflowClient(finished.store).list_artifacts(run.info.run_id)}
     assert {"report.html", "map.json", "map.csv", "table.json", "study.yaml"} <= files
@@ -110,9 +130,9 @@ def test_a_failed_trial_is_recorded_once_and_rerun_only_when_asked(study_text, p
 
 
 def test_a_second_launch_at_the_same_time_says_who_runs_it(study, places):
-    with writing(places.storage.study("small"), "study small"):
-        with pytest.raises(BusyError, match="study small is being written by process"):
-            launch(study, places, address=INLINE, quiet=True)
+    busy = pytest.raises(BusyError, match="study small is being written by process")
+    with writing(places.storage.study("small"), "study small"), busy:
+        launch(study, places, address=INLINE, quiet=True)
 
 
 def test_a_trial_lost_halfway_is_told_as_stopped_and_goes_on(study_text, places):

@@ -69,7 +69,9 @@ def test_a_range_that_cannot_be_read(written, words):
 
 
 def test_any_field_of_the_protocol_and_of_the_data_is_an_axis(study_text):
-    text = study_text.replace("batch_size: 2", "batch_size: 2\n    lr: {from: 1.0e-4, to: 1.0e-2, points: 3}\n    data.seed: [0, 1]")
+    text = study_text.replace(
+        "batch_size: 2", "batch_size: 2\n    lr: {from: 1.0e-4, to: 1.0e-2, points: 3}\n    data.seed: [0, 1]"
+    )
     found = trials(text)
     assert len(found) == 8 * 3 * 2
     assert {trial.protocol.lr for trial in found} == {1e-4, 1e-3, 1e-2}
@@ -87,13 +89,45 @@ def test_phi_and_eps_fall_away_for_a_loss_that_has_none(study_text):
 
 
 def test_parameters_of_a_loss_are_written_or_searched(study_text):
-    text = study_text.replace("loss: dice", "loss: {name: tversky, alpha: 0.3}\n    loss.beta: [0.5, 0.7]")
+    text = study_text.replace("loss: dice", "loss: {name: tversky, alpha: 0.4}\n    loss.beta: [0.5, 0.6]")
     found = trials(text)
     assert len(found) == 16
-    assert {tuple(sorted(trial.loss.parameters.items())) for trial in found} == {
-        (("alpha", 0.3), ("beta", 0.5)),
-        (("alpha", 0.3), ("beta", 0.7)),
+    assert {(t.loss.terms[0].parameters["alpha"], t.loss.terms[0].parameters["beta"]) for t in found} == {
+        (0.4, 0.5),
+        (0.4, 0.6),
     }
+    # A default is written out: what the key covers is what was used.
+    assert found[0].loss.terms[0].parameters["background"] is False
+
+
+def test_a_searched_parameter_falls_away_for_a_loss_without_it(study_text):
+    found = trials(study_text.replace("loss: dice", "loss: [dice, tversky]\n    loss.alpha: [0.3, 0.5]"))
+    assert [t.loss.name for t in found].count("dice") == 8
+    assert [t.loss.name for t in found].count("tversky") == 16
+
+
+def test_a_weighted_sum(study_text):
+    found = trials(study_text.replace("loss: dice", "loss: {terms: [dice, {name: ce, weight: 0.5}]}"))
+    assert len(found) == 8
+    assert {trial.loss.name for trial in found} == {"dice + 0.5 ce"}
+    assert found[0].loss.phi == "I"
+
+
+@pytest.mark.parametrize(
+    ("written", "words"),
+    [
+        ("{name: tversky, alfa: 0.3}", "unknown parameter 'alfa' of loss tversky, known: alpha, beta"),
+        ("{name: tversky, alpha: -1}", "alpha of loss tversky is -1, expected a number"),
+        ("{terms: []}", "expected a list"),
+        ("{terms: [dice], weight: 2}", "unknown field 'weight' beside terms"),
+        ("{terms: [{name: dice, weight: 0}]}", "weight"),
+        ("dice\n    loss.alpha: 0.3", "unknown parameter 'loss.alpha'"),
+    ],
+)
+def test_a_loss_that_cannot_be_read(study_text, written, words):
+    with pytest.raises(InputError) as caught:
+        parse_study(study_text.replace("loss: dice", f"loss: {written}"))
+    assert words in str(caught.value)
 
 
 def test_what_is_studied_must_be_written_out(study_text):
@@ -103,7 +137,9 @@ def test_what_is_studied_must_be_written_out(study_text):
 
 @given(st.floats(1e-12, 1e12), st.floats(1e-12, 1e12), st.integers(2, 12))
 def test_ranges_begin_and_end_where_they_say(start, stop, points):
-    text = JOINED.replace("from: 1.0e-2 v_hat, to: 1.0e+2 v_hat, points: 5", f"from: {start!r}, to: {stop!r}, points: {points}")
+    text = JOINED.replace(
+        "from: 1.0e-2 v_hat, to: 1.0e+2 v_hat, points: 5", f"from: {start!r}, to: {stop!r}, points: {points}"
+    )
     amounts = [trial.loss.eps.amount for trial in trials(text)][1:]
     # Three digits, so a tight range may fall together.
     assert 1 <= len(amounts) <= points

@@ -63,7 +63,9 @@ def test_values_that_clash_are_named(study_text):
     assert "needs Φ = I or BI; Φ = BCI" in found
 
 
-@pytest.mark.parametrize("text", ["a: [1", "a: b: c", "\t- x", "- 1\n- 2", "", "just words", "a: !!python/object:os.x {}"])
+@pytest.mark.parametrize(
+    "text", ["a: [1", "a: b: c", "\t- x", "- 1\n- 2", "", "just words", "a: !!python/object:os.x {}"]
+)
 def test_what_is_no_study_at_all(text):
     assert "study.yaml" in faults(text)[0]
 

@@ -52,9 +52,9 @@ def test_one_writer_at_a_time_and_a_killed_one_lets_go(tmp_path):
     try:
         assert started.wait(30)
         assert is_written(tmp_path)
-        with pytest.raises(BusyError, match=f"the study is being written by process {holder.pid} on"):
-            with writing(tmp_path, "the study"):
-                pass
+        refused = pytest.raises(BusyError, match=f"the study is being written by process {holder.pid} on")
+        with refused, writing(tmp_path, "the study"):
+            pass
         os.kill(holder.pid, signal.SIGKILL)
         with writing(tmp_path, "the study", patience=10):
             pass

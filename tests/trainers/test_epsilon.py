@@ -21,7 +21,9 @@ def test_written_forms(written, amount, unit):
     assert Epsilon.parse(written) == Epsilon(amount, unit)
 
 
-@pytest.mark.parametrize("written", [0, -1e-7, "-1 v_hat", "nan", "inf", math.nan, "v_hot", "1 2 v_hat", "", None, True, []])
+@pytest.mark.parametrize(
+    "written", [0, -1e-7, "-1 v_hat", "nan", "inf", math.nan, "v_hot", "1 2 v_hat", "", None, True, []]
+)
 def test_refused_with_what_is_expected(written):
     with pytest.raises(ValueError, match="expected"):
         Epsilon.parse(written)

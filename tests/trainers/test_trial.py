@@ -47,7 +47,9 @@ def same_bits(one, other):
     for result in results:
         del result["seconds"]
     assert results[0] == results[1]
-    histories = [torch.load(folder / CHECKPOINT_FILE, weights_only=True)["progress"]["history"] for folder in (one, other)]
+    histories = [
+        torch.load(folder / CHECKPOINT_FILE, weights_only=True)["progress"]["history"] for folder in (one, other)
+    ]
     assert [record["metrics"] for record in histories[0]] == [record["metrics"] for record in histories[1]]
 
 
@@ -127,7 +129,9 @@ def test_a_plateau_lowers_the_rate_and_ends_the_training(trial, data, tmp_path):
     # No improvement is ever enough, so every epoch but the first is a bad one.
     schedule = {"name": "plateau", "patience": 1, "stop_after": 2, "factor": 0.5, "min_delta": 10.0}
     told = []
-    run_trial(changed(trial, protocol={"epochs": 9, "lr": 1e-3, "schedule": schedule}), data, tmp_path / "t", told.append)
+    run_trial(
+        changed(trial, protocol={"epochs": 9, "lr": 1e-3, "schedule": schedule}), data, tmp_path / "t", told.append
+    )
     assert [round(record["metrics"]["lr"], 6) for record in told] == [1e-3, 1e-3, 5e-4]
 
 

@@ -127,7 +127,7 @@ class AcdcSpec(DataSpec):
         # 0 is the frame's mean after the z-score: padding that is neither bright nor dark.
         image = resample_image(_normalise(volume), grid, fill=0)
         maps = resample_labels(voxels, tuple(LABELS.values()), volume.spacing, grid)
-        return CaseArrays(image[np.newaxis], maps, float(np.prod(self.spacing)) / 1000)
+        return CaseArrays(image[np.newaxis], maps, self.spacing)
 
     def check_files(self) -> list[Fault]:
         """Look at the layout, every header, every label's values and every image's length; return all faults."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar, Literal
@@ -40,12 +41,17 @@ class CaseArrays:
     """The voxels of one prepared case.
 
     image: (channel, *space) float32; label: (class, *space) uint8 in {0, 1}, background left out;
-    voxel_ml: volume of one voxel [ml].
+    spacing: size of a voxel along each axis of space [mm].
     """
 
     image: NDArray[np.float32]
     label: NDArray[np.uint8]
-    voxel_ml: float
+    spacing: tuple[float, ...]
+
+    @property
+    def voxel_ml(self) -> float:
+        """Volume of one voxel [ml]."""
+        return math.prod(self.spacing) / 1000
 
 
 class DataSpec(FrozenSpec, ABC):

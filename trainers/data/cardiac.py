@@ -180,4 +180,4 @@ class CardiacPhantomSpec(DataSpec):
         rng = np.random.default_rng([self.seed, split, index, 1 + PHASES.index(info.group)])
         label = _draw_label(rng, self.shape, anatomy, info.group)
         image = _draw_image(rng, anatomy, label)
-        return CaseArrays(image, label.astype(np.uint8), float(np.prod(self.spacing)) / 1000)
+        return CaseArrays(image, label.astype(np.uint8), self.spacing)

@@ -250,4 +250,4 @@ class PhantomSpec(DataSpec):
         group = self.groups.index(info.group)
         ringed = (info.group == "A") != _looks_like_the_other(self.seed, split, group, index // len(self.groups))
         image, tumour = _generate(rng, self.shape, self.radius, ringed)
-        return CaseArrays(image, tumour[np.newaxis].astype(np.uint8), VOXEL_MM**3 / 1000)
+        return CaseArrays(image, tumour[np.newaxis].astype(np.uint8), (VOXEL_MM,) * 3)

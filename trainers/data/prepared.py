@@ -15,9 +15,10 @@ from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
 from trainers.data.base import CaseArrays, CaseInfo, DataSpec, Head
+from trainers.data.distances import signed_distance
 from trainers.errors import Fault, InputError
 
-IMAGES, LABELS, CASES = "images.npy", "labels.npy", "cases.json"
+IMAGES, LABELS, DISTANCES, CASES = "images.npy", "labels.npy", "distances.npy", "cases.json"
 
 
 @dataclass(frozen=True)
@@ -25,17 +26,25 @@ class PreparedData:
     """All cases of a source, mapped and not read: trials on one machine share one copy in memory.
 
     images: (case, channel, *space) float32; labels: (case, class, *space) uint8 in {0, 1}, background
-    left out; cases: in the order of the arrays; voxel_ml: (case,) volume of one voxel [ml];
+    left out; cases: in the order of the arrays; spacing: (case, axis) voxel sizes [mm];
     classes, groups, head: as the source has them.
     """
 
     images: NDArray[np.float32]
     labels: NDArray[np.uint8]
     cases: tuple[CaseInfo, ...]
-    voxel_ml: NDArray[np.float64]
+    spacing: NDArray[np.float64]
     classes: tuple[str, ...]
     groups: tuple[str, ...]
     head: Head
+    distances: NDArray[np.float32] | None = None
+    """Signed distances of the labels (case, class, *space) [mm], where ``prepare_distances`` has been asked."""
+
+    @property
+    def voxel_ml(self) -> NDArray[np.float64]:
+        """Volume of one voxel of each case (case,) [ml]."""
+        volume: NDArray[np.float64] = self.spacing.prod(axis=1) / 1000
+        return volume
 
 
 def prepare(spec: DataSpec, storage: Path, progress: Callable[[int, int], None] | None = None) -> Path:
@@ -67,6 +76,23 @@ def prepare(spec: DataSpec, storage: Path, progress: Callable[[int, int], None] 
     return target
 
 
+def prepare_distances(folder: Path) -> None:
+    """Keep the labels' signed distances beside them, once: a boundary loss needs them at every step."""
+    target = folder / DISTANCES
+    if target.exists():
+        return
+    data = open_prepared(folder)
+    building = target.with_name(f".{target.name}-{os.getpid()}-{uuid.uuid4().hex[:8]}")
+    try:
+        distances = open_memmap(building, mode="w+", dtype=np.float32, shape=data.labels.shape)
+        for index, label in enumerate(data.labels):
+            distances[index] = signed_distance(label, data.spacing[index].tolist())
+        distances.flush()
+        building.replace(target)
+    finally:
+        building.unlink(missing_ok=True)
+
+
 def _write(spec: DataSpec, folder: Path, progress: Callable[[int, int], None] | None) -> None:
     cases = spec.list_cases()
     if not cases:
@@ -74,12 +100,12 @@ def _write(spec: DataSpec, folder: Path, progress: Callable[[int, int], None] | 
     first = spec.load_case(cases[0])
     images = open_memmap(folder / IMAGES, mode="w+", dtype=np.float32, shape=(len(cases), *first.image.shape))
     labels = open_memmap(folder / LABELS, mode="w+", dtype=np.uint8, shape=(len(cases), *first.label.shape))
-    voxel_ml = []
+    spacing = []
     for index, info in enumerate(cases):
         arrays = spec.load_case(info) if index else first
         _check_shapes(info, arrays, first)
         images[index], labels[index] = arrays.image, arrays.label
-        voxel_ml.append(arrays.voxel_ml)
+        spacing.append(arrays.spacing)
         if progress is not None:
             progress(index + 1, len(cases))
     images.flush()
@@ -89,7 +115,7 @@ def _write(spec: DataSpec, folder: Path, progress: Callable[[int, int], None] | 
         "classes": spec.classes,
         "groups": spec.groups,
         "head": spec.head,
-        "voxel_ml": voxel_ml,
+        "spacing": spacing,
         "cases": [asdict(info) for info in cases],
     }
     (folder / CASES).write_text(json.dumps(description, indent=1, ensure_ascii=False), encoding="utf-8")
@@ -115,8 +141,9 @@ def open_prepared(folder: Path) -> PreparedData:
         images=np.load(folder / IMAGES, mmap_mode="r"),
         labels=np.load(folder / LABELS, mmap_mode="r"),
         cases=tuple(CaseInfo(**case) for case in description["cases"]),
-        voxel_ml=np.asarray(description["voxel_ml"], dtype=np.float64),
+        spacing=np.asarray(description["spacing"], dtype=np.float64),
         classes=tuple(description["classes"]),
         groups=tuple(description["groups"]),
         head=description["head"],
+        distances=np.load(folder / DISTANCES, mmap_mode="r") if (folder / DISTANCES).exists() else None,
     )

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
-from numbers import Real
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from trainers.data.base import Head
@@ -20,6 +18,7 @@ from trainers.losses.distribution import (
     TopKLoss,
     WeightedCrossEntropyLoss,
 )
+from trainers.losses.kinds import is_number, is_sequence, wanted_instead
 from trainers.losses.partial import LeafDiceLoss, MarginalDiceLoss
 from trainers.losses.region import (
     DICE,
@@ -32,7 +31,7 @@ from trainers.losses.region import (
     asymmetric_mixture,
 )
 from trainers.losses.sums import Partition
-from trainers.losses.taxonomy import PHI_MEANING, PHIS, TAXONOMY, Kind, LossEntry, Phi
+from trainers.losses.taxonomy import PHI_MEANING, PHIS, TAXONOMY, LossEntry, Phi
 
 
 def build_loss(spec: Mapping[str, Any], *, head: Head = "sigmoid", classes: int | None = None) -> Loss:
@@ -63,7 +62,7 @@ def build_loss(spec: Mapping[str, Any], *, head: Head = "sigmoid", classes: int 
             faults.append(Fault(where, f"is {term!r}", "expected a mapping such as {name: ce, weight: 0.5}"))
             continue
         weight = term.get("weight", 1.0)
-        if not _is_number(weight) or weight < 0:
+        if not is_number(weight) or weight < 0:
             faults.append(Fault(where, f"weight is {weight!r}", "expected a number, 0 or above"))
             weight = 0.0
         body = {key: value for key, value in term.items() if key != "weight"}
@@ -94,8 +93,7 @@ def _read(spec: Mapping[str, Any], where: str, head: Head, classes: int | None, 
     settings: dict[str, Any] = {"name": name}
     for parameter in entry.parameters:
         value = spec.get(parameter.name, parameter.default)
-        accepts, expected = _KINDS[parameter.kind]
-        if not accepts(value):
+        if expected := wanted_instead(parameter, value):
             faults.append(Fault(where, f"{parameter.name} is {value!r}", f"expected {expected}"))
         settings[parameter.name] = value
     if settings.get("background") is True and head == "sigmoid":
@@ -105,7 +103,7 @@ def _read(spec: Mapping[str, Any], where: str, head: Head, classes: int | None, 
         _check_phi_eps(entry, spec, where, faults)
     for key in ("eps", "class_weights"):
         given: Any = settings.get(key)
-        if classes is not None and _is_sequence(given):
+        if classes is not None and is_sequence(given):
             counts = (classes, classes + 1) if _has_background(settings, head) else (classes,)
             if len(given) not in counts:
                 faults.append(Fault(where, f"{key} has {len(given)} numbers for {classes} classes", "give one each"))
@@ -123,10 +121,10 @@ def _check_phi_eps(entry: LossEntry, spec: Mapping[str, Any], where: str, faults
     if "eps" not in spec:
         faults.append(Fault(where, "eps is missing", "write it out [voxels]; the usual negligible value is 1.0e-7"))
         return
-    values = list(eps) if _is_sequence(eps) else [eps]
-    if not values or not all(_is_number(value) and value > 0 for value in values):
+    values = list(eps) if is_sequence(eps) else [eps]
+    if not values or not all(is_number(value) and value > 0 for value in values):
         faults.append(Fault(where, f"eps is {eps!r}", "expected a finite number above 0 [voxels], or one per class"))
-    if _is_sequence(eps):
+    if is_sequence(eps):
         if phi in ("CI", "BCI"):
             remedy = "give one number, or use I or BI"
             faults.append(Fault(where, f"eps per class, but a φ of {phi} spans the classes", remedy))
@@ -134,40 +132,8 @@ def _check_phi_eps(entry: LossEntry, spec: Mapping[str, Any], where: str, faults
             faults.append(Fault(where, "eps per class, but generalised Dice sums over the classes", "give one number"))
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _is_sequence(value: object) -> bool:
-    return isinstance(value, Sequence) and not isinstance(value, str)
-
-
 def _has_background(settings: Mapping[str, Any], head: Head) -> bool:
     return head == "softmax" and (bool(settings.get("background")) or "background" not in settings)
-
-
-def _number(accepts: Callable[[float], bool]) -> Callable[[Any], bool]:
-    return lambda value: _is_number(value) and accepts(value)
-
-
-_KINDS: dict[Kind, tuple[Callable[[Any], bool], str]] = {
-    "positive": (_number(lambda value: value > 0), "a number above 0"),
-    "nonnegative": (_number(lambda value: value >= 0), "a number, 0 or above"),
-    "share": (_number(lambda value: 0 <= value <= 1), "a number from 0 to 1"),
-    "percent": (_number(lambda value: 0 < value <= 100), "a number above 0, at most 100 [%]"),
-    "flag": (lambda value: isinstance(value, bool), "true or false"),
-    "probability or none": (
-        lambda value: value is None or (_is_number(value) and 0 < value <= 1),
-        "a number above 0, at most 1",
-    ),
-    "nonnegative or none": (lambda value: value is None or (_is_number(value) and value >= 0), "a number, 0 or above"),
-    "weights": (
-        lambda value: (
-            value is None or (_is_sequence(value) and all(_is_number(one) and one >= 0 for one in value) and any(value))
-        ),
-        "numbers, 0 or above and not all 0, one per class",
-    ),
-}
 
 
 def _weights(settings: Mapping[str, Any]) -> tuple[float, ...] | None:
@@ -180,7 +146,7 @@ def _partition(settings: Mapping[str, Any], *, background: bool | None = None) -
     phi: Phi = settings["phi"]
     return Partition(
         phi,
-        tuple(float(value) for value in eps) if _is_sequence(eps) else float(eps),
+        tuple(float(value) for value in eps) if is_sequence(eps) else float(eps),
         _weights(settings),
         settings.get("background", False) if background is None else background,
     )

@@ -54,8 +54,9 @@ class _Overlap(torch.autograd.Function):
         space = tuple(range(2 - prediction.ndim, 0))
         predicted = prediction.sum(space)
         both, true = [], []
-        work = torch.empty_like(_pieces(prediction)[0])
-        for one, other in zip(_pieces(prediction), _pieces(target), strict=True):
+        pieces = _pieces(prediction)
+        work = torch.empty_like(pieces[0])
+        for one, other in zip(pieces, _pieces(target), strict=True):
             both.append(torch.mul(one, other, out=work).sum(space))
             true.append(_cast(other, work).sum(space))
         sums = (torch.stack(both).view_as(predicted), predicted, torch.stack(true).view_as(predicted))

@@ -40,6 +40,7 @@ class LossEntry:
 
     ``phi_eps``: whether the loss, or its Dice part, takes Φ and ε, which then have no default.
     eps_per_class: False where the formula sums over the classes beside one ε, whatever Φ.
+    distance: whether it needs the target's distance maps, which are worth keeping.
     """
 
     name: str
@@ -50,6 +51,7 @@ class LossEntry:
     phi_eps: bool
     parameters: tuple[Parameter, ...] = ()
     eps_per_class: bool = True
+    distance: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         """Keys that scripts rely on: name, category, formula, source, phi_eps, parameters (name: default)."""
@@ -129,6 +131,7 @@ _ENTRIES = (
         "Caliva 2019, MIDL",
         phi_eps=False,
         parameters=(CLASS_WEIGHTS,),
+        distance=True,
     ),
     LossEntry(
         "ss",
@@ -230,6 +233,7 @@ _ENTRIES = (
         "Kervadec 2018, arXiv:1812.07032",
         phi_eps=False,
         parameters=REGION_COMMON,
+        distance=True,
     ),
     LossEntry(
         "hausdorff",
@@ -239,6 +243,7 @@ _ENTRIES = (
         "Karimi 2019, arXiv:1904.10030",
         phi_eps=False,
         parameters=(Parameter("alpha", 2.0, "exponent of the distances"), *REGION_COMMON),
+        distance=True,
     ),
     LossEntry(
         "combo",
@@ -308,6 +313,7 @@ _ENTRIES = (
             BACKGROUND,
         ),
         eps_per_class=False,
+        distance=True,
     ),
     LossEntry(
         "leaf_dice",

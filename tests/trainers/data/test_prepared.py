@@ -29,7 +29,7 @@ class BrokenSpec(PhantomSpec):
         if info.case != "train-0004":
             return arrays
         if self.wrong_shape:
-            return CaseArrays(arrays.image[:, 1:], arrays.label[:, 1:], arrays.voxel_ml)
+            return CaseArrays(arrays.image[:, 1:], arrays.label[:, 1:], arrays.spacing)
         raise InputError("broken")
 
 

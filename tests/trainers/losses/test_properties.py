@@ -12,7 +12,7 @@ from trainers.losses import TAXONOMY
 from trainers.losses.taxonomy import PHIS
 
 EPSILONS = st.sampled_from([1e-7, 1e-2, 1.0, 300.0])
-LIGHT = settings(max_examples=25, deadline=None, derandomize=True)
+LIGHT = settings(max_examples=15, deadline=None, derandomize=True)
 FEW = st.integers(1, 3)
 SPACES = st.sampled_from([(4,), (3, 2), (2, 3, 2)])
 
