@@ -5,6 +5,7 @@ Colours after Okabe and Ito, which colour-blind readers can tell apart; marks an
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -87,6 +88,29 @@ def draw_roc(axes: Axes, curves: Sequence[RocCurve], labels: Sequence[str]) -> N
     axes.grid(visible=True, color="#E4E4E4", linewidth=0.6)
     axes.set_axisbelow(True)
     _legend_below(axes, columns=1)
+
+
+def draw_push(axes: Axes, curves: Sequence[Mapping[str, Any]]) -> None:
+    """Draw the push on emptied maps over ε [voxels]; marks are a study's cells, arrows those beyond the axis.
+
+    A curve has ``name``, ``eps`` and ``push`` along it, ``cells`` as (ε, push), and ``v_hat``.
+    """
+    axes.set_xscale("log")
+    for curve, colour, dash in zip(curves, itertools.cycle(CYCLE), itertools.cycle(DASHES), strict=False):
+        axes.plot(curve["eps"], curve["push"], dash, color=colour, linewidth=1.8, label=curve["name"])
+        first, last = curve["eps"][0], curve["eps"][-1]
+        for eps, push in curve["cells"]:
+            marker = "<" if eps < first else ">" if eps > last else "o"
+            axes.plot(min(max(eps, first), last), push, marker, color=colour, markersize=6)
+    for number, v_hat in enumerate(sorted({round(float(curve["v_hat"]), 3) for curve in curves})):
+        label = "v̂" if number == 0 else None
+        axes.axvline(v_hat, color=BLACK, linewidth=1, linestyle=(0, (4, 2)), label=label)
+    axes.set_xlabel("ε [voxels]")
+    axes.set_ylabel("push on emptied against labelled maps [1]")
+    axes.grid(visible=True, axis="y", color="#E4E4E4", linewidth=0.6)
+    axes.set_axisbelow(True)
+    if curves:
+        _legend_below(axes)
 
 
 def _draw_crossing(axes: Axes, found: Mapping[str, Any]) -> None:

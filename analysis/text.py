@@ -98,6 +98,32 @@ def map_text(mapped: dict[str, Any]) -> str:
     return "\n\n".join(blocks)
 
 
+def explain_text(entries: Sequence[dict[str, Any]]) -> str:
+    """Write what is expected of each cell: a line each, with the push on emptied maps and the outcome."""
+    names = [name for name in ("loss", "class") if len({entry[name] for entry in entries}) > 1]
+    head = [*names, "Φ", "ε", "ε [v̂]", "B", "labeling", "both in a batch", "push", "outcome", "crossing at ε"]
+    lines = [
+        [
+            *(str(entry[name]) for name in names),
+            entry["phi"] or NOTHING,
+            setting_text(entry, "eps") if entry["eps"] else NOTHING,
+            figure(entry["eps_in_v_hat"]),
+            str(entry["batch_size"]),
+            entry["labeling"],
+            fixed(entry["both"]),
+            figure(entry["push"], 2),
+            "nothing emptied" if entry["labeling"] == "full" else (entry["outcome"] or NOTHING).replace("_", " "),
+            figure(entry["crossing"]),
+        ]
+        for entry in entries
+    ]
+    notes = (
+        "push: gradient on emptied maps against that on labelled ones, in the middle of a training. "
+        "crossing: where cells like this are expected to turn from ignoring to learning empty [voxels]."
+    )
+    return f"{columns(head, lines)}\n{notes}"
+
+
 def shown_settings(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """Name the settings that a table shows: Φ, ε, B and labeling, and whatever else varies between its rows."""
     own = [{name: value for name, value in row.items() if name not in _FIGURES} for row in rows]

@@ -130,6 +130,20 @@ def plan(study: str, store: str | None, storage: str | None, as_json: bool) -> N
 
 @main.command()
 @click.argument("study")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="PNG to write: the push over ε.")
+@with_places
+@with_json
+@quiet_anyway
+def explain(study: str, output: Path | None, store: str | None, storage: str | None, as_json: bool) -> None:
+    """Predict, before any training, what each cell of a STUDY file does with emptied maps."""
+    from analysis.text import explain_text
+    from study.explain import explain as find
+
+    _show(find(_load(study), _places(store, storage), output), explain_text, as_json)
+
+
+@main.command()
+@click.argument("study")
 @click.option("--address", envvar="DICESTUDY_ADDRESS", help="Ray cluster: auto or HOST:6379. Without: this machine.")
 @click.option("--retry-failed", is_flag=True, help="Run those trials anew that failed by their own fault.")
 @with_places

@@ -6,16 +6,22 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from study.space import enumerate_trials
 from study.spec import StudySpec
 from study.storage import Storage
 from trainers.assignment import assign
-from trainers.data.base import DataSpec
+from trainers.data.base import CaseInfo, DataSpec
 from trainers.data.prepared import open_prepared, prepare, prepare_distances
 from trainers.errors import Fault, InputError
 from trainers.labeling import map_volumes
 from trainers.outcome import TrialResult
 from trainers.spec import TrialSpec
+
+LabelTable = tuple[tuple[CaseInfo, ...], tuple[str, ...], NDArray[np.int64]]
+"""Cases, classes, and the volume of every map (case, class) [voxels]."""
 
 
 @dataclass(frozen=True)
@@ -81,34 +87,37 @@ def make_plan(study: StudySpec, storage: Storage) -> Plan:
     return Plan(study, tuple(trials), {key: result for key, result in results.items() if result is not None})
 
 
-def prepare_data(
+def label_tables(
     trials: Sequence[TrialSpec], storage: Storage, progress: Callable[[int, int], None] | None = None
-) -> dict[str, dict[str, float]]:
-    """Prepare every source that the trials need, once, and see that each setting fits it.
-
-    Returns: per trial key the ε of each class [voxels], as resolved on one trial of each cell.
-    Raises: InputError with every setting that does not fit its data.
-    """
-    sources = {spec.data_key: spec.data for spec in trials}
+) -> dict[str, LabelTable]:
+    """Prepare every source that the trials need, once; per data key its cases, classes and label volumes [voxels]."""
     with_distances = {spec.data_key for spec in trials if spec.loss.needs_distance}
     tables = {}
-    for key, source in sources.items():
+    for key, source in {spec.data_key: spec.data for spec in trials}.items():
         folder = prepare(source, storage.root, progress)
         if key in with_distances:
             prepare_distances(folder)
         data = open_prepared(folder)
         tables[key] = data.cases, data.classes, map_volumes(data.labels)
-    cells = {spec.cell: spec for spec in reversed(trials)}
-    eps: dict[str, dict[str, float]] = {}
+    return tables
+
+
+def prepare_data(
+    trials: Sequence[TrialSpec], storage: Storage, progress: Callable[[int, int], None] | None = None
+) -> None:
+    """Prepare every source that the trials need, and see that each setting fits it.
+
+    Raises: InputError with every setting that does not fit its data.
+    """
+    tables = label_tables(trials, storage, progress)
     faults: list[Fault] = []
-    for spec in cells.values():
+    for spec in {spec.cell: spec for spec in reversed(trials)}.values():
         try:
-            eps[spec.cell] = assign(spec, *tables[spec.data_key]).eps
+            assign(spec, *tables[spec.data_key])
         except InputError as error:
             faults += error.faults
     if faults:
         raise InputError(list(dict.fromkeys(faults)))
-    return eps
 
 
 def _checked_key(source: DataSpec) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TextIO
@@ -22,7 +21,7 @@ class Counts:
     lost: int = 0
     running: set[str] = field(default_factory=set)
     seconds: list[float] = field(default_factory=list)
-    started: float = field(default_factory=time.monotonic)
+    most: int = 0
     best: str = ""
 
     @property
@@ -32,10 +31,17 @@ class Counts:
 
     @property
     def eta(self) -> float | None:
-        """Seconds until the last trial ends, judged by this launch; None before the first ended."""
+        """Seconds until the last trial ends, judged by the trials that ended; None before the first did."""
         if not self.seconds:
             return None
-        return (time.monotonic() - self.started) / len(self.seconds) * (self.total - self.over)
+        # Those that run are halfway, as far as we know.
+        left = self.total - self.over - len(self.running) / 2
+        return left * sum(self.seconds) / len(self.seconds) / max(self.side_by_side, 1)
+
+    @property
+    def side_by_side(self) -> int:
+        """The most trials seen running at once."""
+        return max(self.most, len(self.running))
 
     def __str__(self) -> str:
         parts = [f"done {self.done}/{self.total}", f"running {len(self.running)}"]
@@ -70,6 +76,7 @@ class ProgressLine:
 
     def show(self) -> None:
         """Refresh the bar; elsewhere nothing, since only endings are worth a line there."""
+        self.counts.most = self.counts.side_by_side
         if self._live:
             self._bar.update(self._task, description=str(self.counts), completed=self.counts.over)
 

@@ -137,7 +137,7 @@ def test_every_command_has_help_and_is_quiet_when_asked(call):
         assert "--quiet" in {option for parameter in command.params for option in parameter.opts}
 
 
-@pytest.mark.parametrize("name", ["phantom", "phantom-cardiac", "acdc"])
+@pytest.mark.parametrize("name", ["phantom", "phantom-cardiac", "acdc", "losses"])
 def test_every_preset_is_a_study(name):
     text = preset_text(name)
     study = parse_study(text, name)
@@ -148,7 +148,7 @@ def test_every_preset_is_a_study(name):
 
 def test_the_presets_are_all_looked_at():
     result = CliRunner().invoke(main, ["init", "none"])
-    assert "known: acdc, phantom, phantom-cardiac" in result.stderr
+    assert "known: acdc, losses, phantom, phantom-cardiac" in result.stderr
 
 
 @pytest.mark.parametrize("words", [["--help"], ["losses"], ["init", "-o", "-"], ["--version"]])

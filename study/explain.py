@@ -1,0 +1,136 @@
+"""What a study's losses will do with emptied maps, before any training: its labels, handed to the analysis."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analysis.explain import LabelStatistics, Prediction, member_of, predict, predict_crossing, push_curve
+from analysis.gradients import Member
+from analysis.plots import draw_push, new_figure
+from study.places import Places
+from study.plan import label_tables, make_plan
+from study.spec import StudySpec
+from trainers.assignment import Assignment, assign
+from trainers.epsilon import format_epsilon
+from trainers.files import write_whole
+from trainers.spec import TrialSpec
+
+TOLD_WHAT_IS_MISSING = ("leaf_dice", "marginal_dice")
+"""Losses that know which labels are missing: an emptied map gets no gradient from them."""
+CURVE_POINTS = 121
+
+
+@dataclass(frozen=True)
+class _Explained:
+    """One cell and emptied class."""
+
+    spec: TrialSpec
+    class_: str
+    statistics: LabelStatistics
+    given: Assignment
+    member: Member | None
+    prediction: Prediction | None
+
+    def entry(self) -> dict[str, Any]:
+        eps = self.given.eps.get(self.class_)
+        v_hat = self.given.v_hat[self.class_]
+        crossing = None
+        if self.member is not None and self.spec.loss.phi is not None:
+            crossing = predict_crossing(self.statistics, self.spec.loss.phi, self.spec.batch_size, self.member)
+        return {
+            "loss": self.spec.loss.name,
+            "phi": self.spec.loss.phi,
+            "eps": None if self.spec.loss.eps is None else format_epsilon(self.spec.loss.eps),
+            "eps_voxels": eps,
+            "eps_in_v_hat": eps / v_hat if eps and v_hat else None,
+            "v_hat": v_hat,
+            "batch_size": self.spec.batch_size,
+            "labeling": str(self.spec.labeling),
+            "class": self.class_,
+            "push": self.prediction.push if self.prediction else None,
+            "both": self.prediction.both if self.prediction else None,
+            "alone": self.prediction.alone if self.prediction else None,
+            "outcome": self.prediction.outcome if self.prediction else None,
+            "crossing": crossing,
+        }
+
+
+def explain(study: StudySpec, places: Places | None = None, picture: Path | None = None) -> list[dict[str, Any]]:
+    """The contract's ``explain``: one entry a cell and emptied class, in the study's order.
+
+    Beside the promised keys: ``loss``, ``class``; ``v_hat`` [voxels], ``eps_in_v_hat``; ``both`` and ``alone``,
+    shares of batches with a labelled and an emptied map, and without a labelled one; ``crossing``, the ε [voxels]
+    at which cells like this are expected to turn. Predictions are None for a loss without a closed form.
+    ``picture``: a PNG to write, the push over ε for each Φ and B.
+
+    Raises: InputError if the data is at fault.
+    """
+    places = places or Places.find()
+    cells = {spec.cell: spec for spec in reversed(make_plan(study, places.storage).trials)}
+    tables = label_tables(list(cells.values()), places.storage)
+    found = []
+    for spec in reversed(cells.values()):
+        cases, classes, volumes = tables[spec.data_key]
+        given = assign(spec, cases, classes, volumes)
+        found += [_explain(spec, given, classes, volumes, name) for name in spec.empty.classes]
+    if picture is not None:
+        write_picture(found, picture)
+    return [one.entry() for one in found]
+
+
+def statistics_of(given: Assignment, volumes: NDArray[np.int64], column: int) -> LabelStatistics:
+    """Volumes of one class over an epoch's cases, repetitions counted. volumes: (case, class) of the full labels."""
+    index = np.repeat(given.train, given.weights)
+    own, hidden = volumes[index, column], given.hidden[index, column]
+    labelled = ~hidden & (own > 0)
+    others = np.where(given.hidden[index], 0, volumes[index])
+    others[:, column] = 0
+    return LabelStatistics(
+        labelled=int(labelled.sum()),
+        emptied=int(hidden.sum()),
+        empty=int((~hidden & (own == 0)).sum()),
+        labelled_volume=float(own[labelled].mean()) if labelled.any() else 0.0,
+        hidden_volume=float(own[hidden].mean()) if hidden.any() else 0.0,
+        other_volume=float(others.sum(axis=1).mean()),
+    )
+
+
+def write_picture(found: Sequence[_Explained], path: Path) -> None:
+    """The push over ε for each Φ and B under partial labeling, the study's cells marked, as a PNG."""
+    shown = [one for one in found if one.prediction is not None and one.member is not None and one.statistics.emptied]
+    figure, axes = new_figure(7.2, 4.8)
+    curves: dict[str, dict[str, Any]] = {}
+    for one in shown:
+        phi, eps = str(one.spec.loss.phi), one.given.eps[one.class_]
+        name = f"{one.spec.loss.name}, Φ={phi}, B={one.spec.batch_size}, {one.spec.labeling}"
+        name += f", {one.class_}" if len(one.spec.empty.classes) > 1 else ""
+        if name not in curves:
+            grid = np.geomspace(1e-4, 1e3, CURVE_POINTS) * one.given.v_hat[one.class_]
+            push = push_curve(one.statistics, phi, one.spec.batch_size, grid, one.member or Member(0.5, 0.5))
+            curves[name] = {"name": name, "eps": grid, "push": push, "cells": [], "v_hat": one.given.v_hat[one.class_]}
+        if one.prediction is not None:
+            curves[name]["cells"].append((eps, one.prediction.push))
+    draw_push(axes, list(curves.values()))
+    write_whole(path, lambda file: figure.savefig(file, format="png", dpi=150))
+
+
+def _explain(
+    spec: TrialSpec, given: Assignment, classes: Sequence[str], volumes: NDArray[np.int64], name: str
+) -> _Explained:
+    statistics = statistics_of(given, volumes, list(classes).index(name))
+    loss = spec.loss.terms[0].name if len(spec.loss.terms) == 1 else ""
+    member = member_of(loss, spec.loss.terms[0].parameters)
+    prediction = None
+    if loss in TOLD_WHAT_IS_MISSING:
+        without = predict(statistics, "I", 1e-7, spec.batch_size)
+        prediction = Prediction(0.0, without.both, without.alone, "ignores")
+    elif member is not None and spec.loss.phi is not None:
+        clipped = spec.protocol.clip is not None
+        prediction = predict(statistics, spec.loss.phi, given.eps[name], spec.batch_size, member, clipped)
+    return _Explained(spec, name, statistics, given, member, prediction)

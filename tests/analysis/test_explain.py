@@ -1,0 +1,111 @@
+"""The push on emptied maps, worked by hand, and what was measured on generated brains."""
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from analysis.explain import LabelStatistics, member_of, predict, predict_crossing
+
+HALF = LabelStatistics(labelled=36, emptied=36, empty=0, labelled_volume=392.0, hidden_volume=392.0)
+
+
+def test_v_hat_counts_emptied_maps_as_zero():
+    assert HALF.v_hat == 196
+    assert LabelStatistics(30, 20, 50, 100.0, 80.0).v_hat == 30
+
+
+def test_image_wise_by_hand():
+    # An emptied map, 392 voxels predicted: ε/(392+ε)². A labelled one, half hit: (2·196+ε)/(784+ε)².
+    for eps in (1e-7, 20.0, 392.0, 1e5):
+        emptied, labelled = eps / (392 + eps) ** 2, (392 + eps) / (784 + eps) ** 2
+        for batch_size in (1, 2, 8):
+            assert predict(HALF, "I", eps, batch_size).push == pytest.approx(emptied / labelled)
+
+
+def test_batch_wise_by_hand():
+    # B = 2: the other map is labelled in 36 of 71 batches that hold an emptied one, in 35 of 71 else.
+    def background(labelled, emptied):
+        return 392 * labelled / (784 * labelled + 392 * emptied) ** 2
+
+    emptied = 36 / 71 * background(1, 1)
+    labelled = 35 / 71 * background(2, 0) + 36 / 71 * background(1, 1)
+    assert predict(HALF, "BI", 1e-9, 2).push == pytest.approx(emptied / labelled, rel=1e-6)
+
+
+def test_batches_by_hand():
+    found = predict(HALF, "I", 1.0, 2)
+    assert found.both == pytest.approx(2 * 36 * 36 / (72 * 71))
+    assert found.alone == pytest.approx(36 * 35 / (72 * 71))
+    assert predict(HALF, "I", 1.0, 1).both == 0
+
+
+@pytest.mark.parametrize("eps", [1e-7, 1.0, 300.0])
+def test_a_batch_of_one_is_image_wise(eps):
+    assert predict(HALF, "BI", eps, 1).push == pytest.approx(predict(HALF, "I", eps, 1).push)
+
+
+def test_a_phi_over_classes_is_image_wise_where_there_is_one_class():
+    assert predict(HALF, "CI", 20.0, 2).push == pytest.approx(predict(HALF, "I", 20.0, 2).push)
+    several = LabelStatistics(36, 36, 0, 392.0, 392.0, other_volume=500.0)
+    assert predict(several, "CI", 1e-7, 2).push > 0.5
+
+
+def test_nothing_emptied_pushes_nothing():
+    found = predict(LabelStatistics(72, 0, 0, 392.0, 0.0), "I", 196.0, 2)
+    assert (found.push, found.outcome) == (0, "ignores")
+    assert predict_crossing(LabelStatistics(72, 0, 0, 392.0, 0.0), "I", 2) is None
+
+
+@pytest.mark.parametrize(
+    ("phi", "eps", "batch_size", "outcome"),
+    [
+        ("I", 1e-7, 1, "ignores"),
+        ("I", 1e-7, 2, "ignores"),
+        ("I", 1e-7, 4, "ignores"),
+        ("BI", 1e-7, 1, "ignores"),
+        ("BI", 1e-7, 2, "learns_empty"),
+        ("BI", 1e-7, 4, "learns_empty"),
+        ("I", 3.0, 2, "ignores"),
+        ("I", 30.0, 2, "learns_empty"),
+        ("I", 100.0, 4, "learns_empty"),
+        ("I", 1e4, 2, "learns_empty"),
+    ],
+)
+def test_outcomes_that_were_measured_on_generated_brains(phi, eps, batch_size, outcome):
+    assert predict(HALF, phi, eps, batch_size, clipped=True).outcome == outcome
+
+
+def test_collapse_threatens_where_the_empty_maps_gradient_peaks():
+    # Seen without clipping at ε = v̂ for B = 1 and 2, not for B = 4 nor at 5 v̂ and above.
+    risky = [predict(HALF, "I", 392.0, size).outcome for size in (1, 2, 4)]
+    assert risky == ["collapse_risk", "collapse_risk", "learns_empty"]
+    assert predict(HALF, "I", 5 * 392.0, 2).outcome == "learns_empty"
+
+
+def test_the_crossing_lies_where_it_was_measured():
+    for batch_size in (1, 2, 4):
+        assert 0.03 <= predict_crossing(HALF, "I", batch_size) / HALF.v_hat <= 0.15
+    # Fewer cases emptied need a larger ε; smaller tumours a smaller one.
+    third = LabelStatistics(48, 24, 0, 392.0, 392.0)
+    assert predict_crossing(third, "I", 2) > predict_crossing(HALF, "I", 2)
+    small = LabelStatistics(36, 36, 0, 200.0, 200.0)
+    assert predict_crossing(small, "I", 2) < predict_crossing(HALF, "I", 2)
+    # A batch-wise loss learns at any ε.
+    assert predict_crossing(HALF, "BI", 2) is None
+
+
+@given(st.floats(1e-7, 1e6), st.sampled_from(["I", "CI", "BI", "BCI"]), st.integers(1, 8))
+def test_always_finite_and_an_outcome(eps, phi, batch_size):
+    found = predict(HALF, phi, eps, batch_size)
+    assert math.isfinite(found.push)
+    assert found.push >= 0
+    assert found.outcome in ("ignores", "between", "learns_empty", "collapse_risk")
+
+
+def test_members_of_the_family():
+    assert member_of("dice", {"background": False, "class_weights": None}) is not None
+    tversky = member_of("tversky", {"alpha": 0.5, "beta": 0.5, "background": False})
+    assert (tversky.alpha, tversky.beta) == (0.5, 0.5)
+    assert member_of("ce", {}) is None
