@@ -115,10 +115,12 @@ def trial_scores(tables: StudyTables) -> pd.DataFrame:
 def labelled_references(scores: pd.DataFrame, settings: tuple[str, ...]) -> pd.Series[float]:
     """Find the labelled DSC that full labeling reached in each row's circumstances; NaN where it was not trained.
 
-    The highest of the cells' medians under ``full`` that agree in all settings but loss, Φ, ε and labeling
-    (full labeling gives the same under any of these); where none agrees, the highest of the study.
+    The highest of the cells' medians under ``full`` that agree in all settings but loss, Φ, ε, labeling and the
+    loss's own parameters (full labeling gives the same under any of these); where none agrees, the highest of
+    the study.
     """
-    context = [name for name in settings if name not in ("loss", "phi", "eps", "labeling")]
+    loss = ("loss", "phi", "eps", "labeling")
+    context = [name for name in settings if name not in loss and not name.startswith("loss.")]
     where = pd.Series(list(zip(*(scores[name].map(str) for name in context), strict=True)), index=scores.index)
     full = scores[(scores["labeling"] == FULL) & scores["dsc_labelled"].notna()]
     if full.empty:

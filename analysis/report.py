@@ -129,7 +129,7 @@ def _rocs(tables: StudyTables, mapped: dict[str, Any], cells: list[dict[str, Any
                 "sentence": sentence,
                 "figure": drawing,
                 "curves": [
-                    {"name": name, "cell": curve.cell, "n": curve.n, **area}
+                    {**area, "name": name, "cell": curve.cell, "n": curve.n}
                     for name, curve, area in zip(names, curves, areas, strict=True)
                 ],
             }

@@ -98,9 +98,10 @@ def _limits(tables: StudyTables, cells: Sequence[dict[str, Any]]) -> list[str]:
             "with full labels."
         )
     if max(cell["n"] for cell in cells) < FEW_TRIALS:
+        most = max(cell["n"] for cell in cells)
+        trials = "one trial" if most == 1 else f"{most} trials"
         limits.append(
-            f"No cell has more than {max(cell['n'] for cell in cells)} trial(s): intervals tell how cases differ, "
-            "not how other seeds or folds would."
+            f"No cell has more than {trials}: intervals tell how cases differ, not how other seeds or folds would."
         )
     if len(kinds) == 1:
         limits.append("Only one cell is done, so nothing can be compared.")

@@ -18,10 +18,11 @@ from pathlib import Path
 from typing import Any
 
 from study.engine import quiet_environment
-from study.launch import launch
+from study.launching import launch
 from study.places import Places
 from study.plan import make_plan
-from study.spec import StudySpec, parse_study
+from study.reader import parse_study
+from study.spec import StudySpec
 from study.storage import Storage
 from trainers.data.prepared import open_prepared, prepare
 from trainers.spec import TrialSpec

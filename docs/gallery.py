@@ -11,9 +11,9 @@ from scipy import ndimage
 
 from analysis.loss_weights import draw_loss_weights, mismatch_weights
 from study.cli import preset_text
-from study.explain import explain
+from study.foresight import explain
 from study.places import Places
-from study.spec import parse_study
+from study.reader import parse_study
 from study.storage import Storage
 from trainers.data.distances import signed_distance
 from trainers.data.phantom import VOXEL_MM, PhantomSpec

@@ -16,21 +16,24 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from study.answers import best, report, table, transition_map
-    from study.launch import launch
+    from study.foresight import explain
+    from study.launching import launch
     from study.places import Places
-    from study.spec import StudySpec, load
-    from study.status import status
+    from study.reader import load
+    from study.spec import StudySpec
+    from study.standing import status
 
-__all__ = ["Places", "StudySpec", "best", "launch", "load", "report", "status", "table", "transition_map"]
+__all__ = ["Places", "StudySpec", "best", "explain", "launch", "load", "report", "status", "table", "transition_map"]
 
 _HOMES = {
     "Places": "places",
     "StudySpec": "spec",
     "best": "answers",
-    "launch": "launch",
-    "load": "spec",
+    "explain": "foresight",
+    "launch": "launching",
+    "load": "reader",
     "report": "answers",
-    "status": "status",
+    "status": "standing",
     "table": "answers",
     "transition_map": "answers",
 }
@@ -40,7 +43,4 @@ def __getattr__(name: str) -> Any:
     """Import a name from the module that has it."""
     if name not in _HOMES:
         raise AttributeError(f"module 'study' has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"study.{_HOMES[name]}"), name)
-    # Put over the submodule of the same name (study.launch), which the import has just set.
-    globals()[name] = value
-    return value
+    return getattr(importlib.import_module(f"study.{_HOMES[name]}"), name)

@@ -6,8 +6,9 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from study.plan import check_settings
+from study.reader import load
 from study.space import enumerate_trials
-from study.spec import load
 from trainers.errors import Fault, InputError
 
 
@@ -24,7 +25,11 @@ def check_study(path: str | Path) -> dict[str, Any]:
     if faults:
         return _answer(faults, {})
     cases = study.data.list_cases()
-    trials = enumerate_trials(study, lambda _: "")
+    trials = enumerate_trials(study, lambda data: data.model_dump_json())
+    try:
+        check_settings(trials)
+    except InputError as error:
+        return _answer(error.faults, {})
     return _answer(
         (),
         {

@@ -2,62 +2,28 @@
 
 from __future__ import annotations
 
-import json
 import sys
-from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from study.options import (
+    Faces,
+    places_of,
+    quiet_anyway,
+    quiet_option,
+    show,
+    show_json,
+    with_json,
+    with_places,
+    writable,
+)
 from trainers.errors import DicestudyError, Fault, InputError
 
 if TYPE_CHECKING:
-    from study.places import Places
     from study.spec import StudySpec
-
-Command = TypeVar("Command", bound=Callable[..., Any])
-
-
-class Faces(click.Group):
-    """Commands whose errors are read by people: one line a fault, no traceback, the exit code of the error."""
-
-    def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; exit 1 if it failed, 2 if the input was wrong."""
-        try:
-            return super().invoke(ctx)
-        except InputError as error:
-            for fault in error.faults:
-                click.echo(f"error: {fault}", err=True)
-            ctx.exit(error.exit_code)
-        except DicestudyError as error:
-            click.echo(f"error: {error}", err=True)
-            ctx.exit(error.exit_code)
-        except BrokenPipeError:
-            # Somebody downstream (head) has seen enough.
-            sys.stderr.close()
-            ctx.exit(0)
-
-
-def with_places(command: Command) -> Command:
-    """The options that say where records are."""
-    for option in (
-        click.option("--storage", help="Folder of checkpoints, prepared data and results [DICESTUDY_STORAGE]."),
-        click.option("--store", help="MLflow tracking URI [DICESTUDY_STORE]."),
-    ):
-        command = option(command)
-    return command
-
-
-def with_json(command: Command) -> Command:
-    """The option to print JSON instead of text."""
-    return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(command)
-
-
-quiet_anyway = click.option("--quiet", is_flag=True, expose_value=False, help="Print nothing but results and errors.")
-"""For commands that print nothing else."""
-quiet_option = click.option("--quiet", is_flag=True, help="Print nothing but results and errors.")
 
 
 @click.group(cls=Faces, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -97,7 +63,7 @@ def check(study: str, as_json: bool, quiet: bool) -> None:
 
     found = check_study(study)
     if as_json:
-        _show_json(found)
+        show_json(found)
     else:
         for fault in found["faults"]:
             click.echo(f"error: {Fault(fault['file'], fault['fault'], fault['remedy'])}", err=True)
@@ -117,9 +83,9 @@ def plan(study: str, store: str | None, storage: str | None, as_json: bool) -> N
     """Say what launching a STUDY file would run."""
     from study.plan import make_plan
 
-    found = make_plan(_load(study), _places(store, storage).storage).as_dict()
+    found = make_plan(_load(study), places_of(store, storage).storage).as_dict()
     if as_json:
-        _show_json(found)
+        show_json(found)
         return
     hours = "unknown before a trial is done" if found["hours"] is None else f"{found['hours']:.2f}"
     click.echo(
@@ -137,9 +103,10 @@ def plan(study: str, store: str | None, storage: str | None, as_json: bool) -> N
 def explain(study: str, output: Path | None, store: str | None, storage: str | None, as_json: bool) -> None:
     """Predict, before any training, what each cell of a STUDY file does with emptied maps."""
     from analysis.text import explain_text
-    from study.explain import explain as find
+    from study.foresight import explain as find
 
-    _show(find(_load(study), _places(store, storage), output), explain_text, as_json)
+    picture = None if output is None else writable(output)
+    show(find(_load(study), places_of(store, storage), picture), explain_text, as_json)
 
 
 @main.command()
@@ -159,13 +126,13 @@ def launch(
     quiet: bool,
 ) -> None:
     """Run what is missing of a STUDY file; run again, it continues."""
-    from study.launch import launch as run
+    from study.launching import launch as run
 
-    places = _places(store, storage)
+    places = places_of(store, storage)
     say = (lambda _: None) if quiet or as_json else (lambda text: click.echo(text, err=True))
     ended = run(_load(study), places, address, retry_failed, quiet or as_json, say)
     if as_json:
-        _show_json(vars(ended))
+        show_json(vars(ended))
     elif not quiet:
         click.echo(
             f"{ended.study}: {ended.done} of {ended.trials} trials done, {ended.failed} failed, {ended.lost} lost; "
@@ -178,7 +145,7 @@ def launch(
             f"warning: the tracking store did not take everything ({ended.troubled}); launch again to deliver it",
             err=True,
         )
-    if ended.stopped or ended.lost or ended.troubled:
+    if ended.stopped or ended.lost or ended.troubled or not ended.done:
         sys.exit(1)
 
 
@@ -189,13 +156,13 @@ def launch(
 @quiet_anyway
 def status(study: str | None, store: str | None, storage: str | None, as_json: bool) -> None:
     """Say where a STUDY stands; without one, all on the storage."""
-    from study.status import status as find
-    from study.status import study_folders
+    from study.standing import status as find
+    from study.standing import study_folders
 
-    places = _places(store, storage)
+    places = places_of(store, storage)
     found = [find(name, places) for name in ([study_name(study)] if study else study_folders(places))]
     if as_json:
-        _show_json(found[0] if study else found)
+        show_json(found[0] if study else found)
         return
     for entry in found:
         click.echo(_status_line(entry))
@@ -211,10 +178,10 @@ def status(study: str | None, store: str | None, storage: str | None, as_json: b
 @quiet_anyway
 def stop(study: str, store: str | None, storage: str | None) -> None:
     """End a running STUDY; its trials keep their checkpoints."""
-    from study.launch import request_stop
+    from study.launching import request_stop
 
     name = study_name(study)
-    if not request_stop(name, _places(store, storage)):
+    if not request_stop(name, places_of(store, storage)):
         raise DicestudyError(f"study {name} is not running on this storage")
     click.echo(f"{name} is asked to stop; launch it again to continue")
 
@@ -242,8 +209,8 @@ def best(
     from analysis.text import best_text
     from study.answers import best as find
 
-    found = find(study_name(study), goal, metric, where, top, _places(store, storage))
-    _show(found, best_text, as_json)
+    found = find(study_name(study), goal, metric, where, top, places_of(store, storage))
+    show(found, best_text, as_json)
 
 
 @main.command()
@@ -256,7 +223,7 @@ def table(study: str, store: str | None, storage: str | None, as_json: bool) -> 
     from analysis.text import table_text
     from study.answers import table as find
 
-    _show(find(study_name(study), _places(store, storage)), table_text, as_json)
+    show(find(study_name(study), places_of(store, storage)), table_text, as_json)
 
 
 @main.command("map")
@@ -270,8 +237,10 @@ def map_command(study: str, output: Path | None, store: str | None, storage: str
     from analysis.text import map_text
     from study.answers import transition_map
 
-    found = transition_map(study_name(study), _places(store, storage))
-    _show(found, map_text, as_json)
+    if output is not None:
+        writable(output, folder=True)
+    found = transition_map(study_name(study), places_of(store, storage))
+    show(found, map_text, as_json)
     if output is not None:
         from study.publish import write_found_map
 
@@ -289,9 +258,9 @@ def report(study: str, output: Path, store: str | None, storage: str | None, as_
     """Write one self-contained page about a STUDY."""
     from study.answers import report as write
 
-    path = write(study_name(study), output, _places(store, storage))
+    path = write(study_name(study), writable(output), places_of(store, storage))
     if as_json:
-        _show_json({"report": str(path)})
+        show_json({"report": str(path)})
     elif not quiet:
         click.echo(f"wrote {path}")
 
@@ -305,7 +274,7 @@ def dashboard(host: str, port: int, store: str | None, storage: str | None) -> N
     """Start the MLflow server on the store and print its address."""
     from study.dashboard import serve_dashboard
 
-    serve_dashboard(_places(store, storage), host, port, click.echo)
+    serve_dashboard(places_of(store, storage), host, port, click.echo)
 
 
 @main.command()
@@ -316,7 +285,7 @@ def losses(as_json: bool) -> None:
     from trainers.losses.taxonomy import TAXONOMY
 
     if as_json:
-        _show_json([entry.as_dict() for entry in TAXONOMY.values()])
+        show_json([entry.as_dict() for entry in TAXONOMY.values()])
         return
     category = ""
     for entry in TAXONOMY.values():
@@ -349,15 +318,9 @@ def study_name(study: str) -> str:
 
 def _load(study: str) -> StudySpec:
     # Here and not above, as all that a command needs: --help comes in a blink.
-    from study.spec import load
+    from study.reader import load
 
     return load(study)
-
-
-def _places(store: str | None, storage: str | None) -> Places:
-    from study.places import Places
-
-    return Places.find(store, storage)
 
 
 def _status_line(entry: dict[str, Any]) -> str:
@@ -370,17 +333,6 @@ def _status_line(entry: dict[str, Any]) -> str:
 
 def _store_option(store: str | None, storage: str | None) -> str:
     return (f" --store {store}" if store else "") + (f" --storage {storage}" if storage else "")
-
-
-def _show(found: Any, as_text: Callable[[Any], str], as_json: bool) -> None:
-    if as_json:
-        _show_json(found)
-    else:
-        click.echo(as_text(found))
-
-
-def _show_json(value: Any) -> None:
-    click.echo(json.dumps(value, indent=1, allow_nan=False, ensure_ascii=False))
 
 
 if __name__ == "__main__":

@@ -8,21 +8,25 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from analysis.cells import cell_metrics
+from analysis.outcomes import Outcome
 from analysis.table import StudyTables
-from study.settings import resolved, setting_name, settings_of, varied_settings
+from study.settings import RESOLVED, resolved, setting_name, settings_of, varied_settings
 from study.storage import Storage, read_epochs
 from study.tables import build_tables
-from study.tracking import CELL, MlflowTracker, TrackedRun
-from trainers.errors import DicestudyError
+from study.tracking import CELL, PARENT, MlflowTracker, TrackedRun
 from trainers.outcome import CASES_FILE, TrialResult
 from trainers.spec import TrialSpec
+
+REST = 60.0
+"""Seconds without a call to a store that has just failed."""
 
 
 class Delivery:
@@ -37,13 +41,15 @@ class Delivery:
         self.settings = {cell: settings_of(members[0]) for cell, members in self.cells.items()}
         self.varied = varied_settings(self.settings.values())
         self.results: dict[str, TrialResult] = {}
+        self.lost: dict[str, str] = {}
+        """Trials that the engine gave up, with the reason: they have no result, and are run again later."""
 
     def deliver(self, key: str, running: bool = True) -> None:
         """Bring the server up to date about one trial. running: it is in an engine's hands right now."""
         spec = self.specs[key]
         result = self.storage.result(key)
         epochs = read_epochs(self.storage.trial(key))
-        if result is None and not epochs and not running:
+        if result is None and not epochs and not running and ("trial", key) not in self.tracker.runs:
             return  # never begun: it has no run yet
         cell = self._cell_run(spec.cell)
         name = f"{setting_name(self.settings[spec.cell], self.varied)} fold={spec.fold} seed={spec.seed}"
@@ -51,14 +57,16 @@ class Delivery:
             "trial",
             key,
             name,
-            {CELL: spec.cell, "mlflow.parentRunId": cell.run_id},
+            {CELL: spec.cell, PARENT: cell.run_id},
             {**self.settings[spec.cell], "fold": spec.fold, "seed": spec.seed},
         )
         if result is None:
-            if running:
+            if running and key not in self.lost:
                 self.tracker.reopen(run)
             self.tracker.log_epochs(run, epochs)
-            if not running:
+            if key in self.lost:
+                self.tracker.end(run, "LOST", f"lost by the engine: {self.lost[key]}")
+            elif not running:
                 self.tracker.end(run, "STOPPED", "ended before its last epoch; goes on when launched again")
             return
         first = key not in self.results
@@ -69,11 +77,10 @@ class Delivery:
         if first:
             self._update_cell(spec.cell, cell)
 
-    def lose(self, key: str, reason: str) -> None:
-        """The engine gave a trial up: its machine failed again and again. It has no result and is run again later."""
-        run = self.tracker.runs.get(("trial", key))
-        if run is not None:
-            self.tracker.end(run, "FAILED", f"lost by the engine: {reason}")
+    def forget(self, key: str) -> None:
+        """A failed trial is to be run anew."""
+        if (run := self.tracker.runs.get(("trial", key))) is not None:
+            self.tracker.forget(run)
 
     def catch_up(self) -> None:
         """Deliver what the storage holds of every trial, none of which is running; end what nobody runs."""
@@ -110,20 +117,23 @@ class Delivery:
         members = [(spec, self.results[spec.key]) for spec in self.cells[cell] if spec.key in self.results]
         tables = build_tables(members, self.storage)
         (entry,) = cell_metrics(tables, np.random.default_rng(0))
-        self.tracker.log_figures(run, _cell_figures(entry), step=len(members))
+        self.tracker.log_figures(run, _cell_figures(entry))
 
 
 def log_cells(tracker: MlflowTracker, tables: StudyTables) -> None:
     """Give every cell's run its figures as the whole study sees them: outcomes are relative to full labeling."""
     for entry in cell_metrics(tables, np.random.default_rng(0)):
         if (run := tracker.runs.get(("cell", entry["cell"]))) is not None:
-            tracker.log_figures(run, _cell_figures(entry), step=entry["trials"])
+            tracker.log_figures(run, _cell_figures(entry))
 
 
 def _cell_figures(entry: dict[str, Any]) -> dict[str, float]:
     """``n``, ``valid``, ``outcome.NAME``; ``final.NAME`` with ``.low`` and ``.high``, where they are known."""
     figures = {"n": entry["n"], "valid": float(entry["valid"])}
-    figures |= {f"outcome.{name}": count for name, count in entry["outcomes"].items()}
+    # Those that did not occur as well: an outcome that is judged otherwise later must not stay.
+    figures |= {f"outcome.{name}": entry["outcomes"].get(name, 0) for name in Outcome}
+    resolved_now = {name: entry["params"][name] for name in RESOLVED}
+    figures |= {f"hp.{name}": value for name, value in resolved_now.items() if value is not None}
     for name, values in entry["metrics"].items():
         parts = {"": values["mean"], ".low": values["low"], ".high": values["high"]}
         figures |= {f"final.{name}{end}": part for end, part in parts.items() if part is not None and part == part}
@@ -134,41 +144,41 @@ class Courier(threading.Thread):
     """Delivers in the background, so that a slow server never holds up a trial.
 
     ``send`` names a trial with news; ``close`` waits for all that was sent. What a server does not take is
-    left to a later delivery: it is on the storage. ``troubled`` holds the last reason.
+    left to the launch's last look at the storage, where it is.
     """
 
     def __init__(self, delivery: Delivery) -> None:
         super().__init__(name="courier", daemon=True)
         self.delivery = delivery
-        self.troubled = ""
-        self._news: queue.Queue[Callable[[], None] | None] = queue.Queue()
+        self._news: queue.Queue[str | None] = queue.Queue()
         self._pending: set[str] = set()
+        self._resting_until = 0.0
 
     def send(self, key: str) -> None:
         """A trial has started, has a new epoch or has ended."""
         if key not in self._pending:  # news that is waiting already will read all there is
             self._pending.add(key)
-            self._news.put(lambda: self._deliver(key))
+            self._news.put(key)
 
     def lose(self, key: str, reason: str) -> None:
         """The engine gave a trial up."""
-        self._news.put(lambda: self.delivery.lose(key, reason))
+        self.delivery.lost[key] = reason
+        self.send(key)
 
     def run(self) -> None:
         """Deliver until closed."""
-        from mlflow.exceptions import MlflowException
-
-        while (task := self._news.get()) is not None:
+        while (key := self._news.get()) is not None:
+            self._pending.discard(key)
+            if time.monotonic() < self._resting_until:
+                continue
             try:
-                task()
-            except (MlflowException, DicestudyError, OSError) as error:
-                self.troubled = str(error).splitlines()[0]
+                self.delivery.deliver(key)
+            except Exception:
+                # Whatever it was, the launch's last look delivers the same again, and says what is wrong.
+                # A server that is away costs seconds a call; asking for each trial would hold up the end.
+                self._resting_until = time.monotonic() + REST
 
     def close(self) -> None:
         """Deliver what is left, then end."""
         self._news.put(None)
         self.join()
-
-    def _deliver(self, key: str) -> None:
-        self._pending.discard(key)
-        self.delivery.deliver(key)

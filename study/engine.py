@@ -6,12 +6,13 @@ import logging
 import os
 import shutil
 import socket
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from study.plan import local_gpus
 from study.spec import ResourceSpec
 from study.storage import Storage
 from trainers.errors import Fault, InputError
@@ -67,6 +68,10 @@ def run_on_ray(
     with _session(address):
         from ray import tune
 
+        if address is not None:
+            import ray
+
+            _compare(resources, ray.cluster_resources(), f"the cluster at {address}")
         scratch.mkdir(parents=True, exist_ok=True)
         shared = {"storage": str(storage.root.resolve()), "device": "cuda" if resources.gpus else "cpu"}
         jobs = [{"key": spec.key, "spec": spec.model_dump_json(), **shared} for spec in trials]
@@ -176,6 +181,32 @@ def _stopper(should_stop: Callable[[], bool]) -> Any:
     return Ending(should_stop)
 
 
+def require_resources(resources: ResourceSpec, address: str | None) -> None:
+    """See that a trial could be placed: Ray would wait for ever for what is not there.
+
+    Raises: InputError if this machine lacks what a trial asks for, or nothing listens at ``address``.
+    """
+    if address is not None:
+        if address != "auto":
+            _require_listener(address)
+        return
+    _compare(resources, {"CPU": os.cpu_count() or 1, "GPU": local_gpus()}, "this machine")
+
+
+def _compare(resources: ResourceSpec, there: Mapping[str, float], where: str) -> None:
+    faults = [
+        Fault(
+            f"resources.{name.lower()}s",
+            f"a trial asks for {wanted:g}, and {where} has {there.get(name, 0):g}",
+            "ask for less, or launch on a cluster with --address",
+        )
+        for name, wanted in (("CPU", resources.cpus), ("GPU", resources.gpus))
+        if wanted > there.get(name, 0)
+    ]
+    if faults:
+        raise InputError(faults)
+
+
 def quiet_environment(stock_loggers: bool = False) -> None:
     """Set what Ray reads from the environment when it is imported or started; what the user has set stays."""
     for name, value in (_QUIET if stock_loggers else _QUIET | _OURS).items():
@@ -186,8 +217,6 @@ def quiet_environment(stock_loggers: bool = False) -> None:
 def _session(address: str | None) -> Iterator[None]:
     """A connection to Ray for as long as the trials run."""
     quiet_environment()
-    if address not in (None, "auto"):
-        _require_listener(str(address))
     import ray
 
     options: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}

@@ -43,9 +43,12 @@ class Document:
 
     def _refuse_twins(self) -> None:
         """A key given twice would silently win over the first."""
-        faults, nodes = [], [self._root]
+        faults, nodes, visited = [], [self._root], set()
         while nodes:
             node = nodes.pop()
+            if id(node) in visited:  # an alias may lead back to where it stands
+                continue
+            visited.add(id(node))
             seen: set[Hashable] = set()
             for part, (line, child) in _children(node):
                 if part in seen:
@@ -58,7 +61,11 @@ class Document:
 
 def _children(node: Any) -> Iterable[tuple[str | int, tuple[int, Any]]]:
     if isinstance(node, yaml.MappingNode):
-        return [(key.value, (key.start_mark.line + 1, value)) for key, value in node.value]
+        return [
+            # A key that is itself a list or a mapping cannot be looked up; its text stands for it.
+            (key.value if isinstance(key, yaml.ScalarNode) else "?", (key.start_mark.line + 1, value))
+            for key, value in node.value
+        ]
     if isinstance(node, yaml.SequenceNode):
         return [(index, (value.start_mark.line + 1, value)) for index, value in enumerate(node.value)]
     return []

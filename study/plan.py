@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from study.space import enumerate_trials
 from study.spec import StudySpec
 from study.storage import Storage
-from trainers.assignment import assign
+from trainers.assignment import assign, divide
 from trainers.data.base import CaseInfo, DataSpec
 from trainers.data.prepared import open_prepared, prepare, prepare_distances
 from trainers.errors import Fault, InputError
@@ -35,6 +36,10 @@ class Plan:
     trials: tuple[TrialSpec, ...]
     results: dict[str, TrialResult]
 
+    def renewed(self, storage: Storage) -> Plan:
+        """The same trials, with the endings that the storage has now."""
+        return replace(self, results=_results(self.trials, storage))
+
     @property
     def to_run(self) -> list[TrialSpec]:
         """Trials without an ending, in the study's order."""
@@ -55,6 +60,8 @@ class Plan:
         """Trials that run side by side on this machine, and what limits them."""
         resources = self.study.resources
         limits = {"cpus": int((os.cpu_count() or 1) / resources.cpus)}
+        if resources.gpus:
+            limits["gpus"] = int(local_gpus() / resources.gpus)
         if resources.concurrent is not None:
             limits["resources.concurrent"] = resources.concurrent
         limits["trials"] = max(len(self.to_run), 1)
@@ -83,8 +90,37 @@ def make_plan(study: StudySpec, storage: Storage) -> Plan:
     Raises: InputError with every fault of the data's layout.
     """
     trials = enumerate_trials(study, _checked_key)
-    results = {spec.key: storage.result(spec.key) for spec in trials}
-    return Plan(study, tuple(trials), {key: result for key, result in results.items() if result is not None})
+    return Plan(study, tuple(trials), _results(trials, storage))
+
+
+def _results(trials: Sequence[TrialSpec], storage: Storage) -> dict[str, TrialResult]:
+    found = {spec.key: storage.result(spec.key) for spec in trials}
+    return {key: result for key, result in found.items() if result is not None}
+
+
+def check_settings(trials: Sequence[TrialSpec]) -> None:
+    """See that each setting fits its data's cases, as far as that can be known without their voxels.
+
+    Raises: InputError with every setting that does not.
+    """
+    cases = {spec.data_key: spec.data.list_cases() for spec in trials}
+    _raise_all(trials, lambda spec: divide(spec, cases[spec.data_key]))
+
+
+def local_gpus() -> int:
+    """GPUs that this machine's driver shows."""
+    return len([path for path in Path("/dev").glob("nvidia*") if path.name.removeprefix("nvidia").isdigit()])
+
+
+def _raise_all(trials: Sequence[TrialSpec], check: Callable[[TrialSpec], object]) -> None:
+    faults: list[Fault] = []
+    for spec in {spec.cell: spec for spec in reversed(trials)}.values():
+        try:
+            check(spec)
+        except InputError as error:
+            faults += error.faults
+    if faults:
+        raise InputError(list(dict.fromkeys(faults)))
 
 
 def label_tables(
@@ -110,14 +146,7 @@ def prepare_data(
     Raises: InputError with every setting that does not fit its data.
     """
     tables = label_tables(trials, storage, progress)
-    faults: list[Fault] = []
-    for spec in {spec.cell: spec for spec in reversed(trials)}.values():
-        try:
-            assign(spec, *tables[spec.data_key])
-        except InputError as error:
-            faults += error.faults
-    if faults:
-        raise InputError(list(dict.fromkeys(faults)))
+    _raise_all(trials, lambda spec: assign(spec, *tables[spec.data_key]))
 
 
 def _checked_key(source: DataSpec) -> str:

@@ -13,7 +13,6 @@ import yaml
 
 from analysis import answers as analysis_answers
 from analysis.cells import cell_metrics
-from analysis.labels import crossing_text
 from analysis.plots import draw_transition, new_figure
 from analysis.summary import sentences, slice_label
 from analysis.table import StudyTables
@@ -72,7 +71,7 @@ def publish(plan: Plan, places: Places, tracker: MlflowTracker, run: TrackedRun)
     write_text_whole(folder / "report.html", report_html(study.name, tables, text))
     for path in [*files, folder / "report.html"]:
         tracker.log_file(run, path)
-    tracker.describe(note_of(plan, tables), design_of(study))
+    tracker.describe(note_of(plan, tables), design_of(study), study.key)
 
 
 def write_map(tables: StudyTables, folder: Path) -> list[Path]:
@@ -85,8 +84,10 @@ def write_found_map(found: dict[str, Any], folder: Path) -> list[Path]:
     """Write a map that is computed already."""
     written = [folder / "map.json", folder / "map.csv", folder / "map.txt"]
     write_text_whole(written[0], json.dumps(found, indent=1, allow_nan=False))
-    write_text_whole(written[1], _csv(_map_rows(found)))
+    write_text_whole(written[1], _csv(analysis_answers.map_rows(found)))
     write_text_whole(written[2], map_text(found) + "\n")
+    for stale in folder.glob("map-*.png"):
+        stale.unlink()
     for number, part in enumerate(found["slices"]):
         if len(part["points"]) < 2:
             continue
@@ -106,21 +107,6 @@ def write_table(tables: StudyTables, folder: Path) -> list[Path]:
     write_text_whole(written[0], json.dumps(rows, indent=1, allow_nan=False))
     write_text_whole(written[1], table_text(rows) + "\n")
     return written
-
-
-def _map_rows(found: dict[str, Any]) -> list[dict[str, Any]]:
-    return [
-        {
-            **part["at"],
-            "class": part["class"],
-            "v_hat": part["v_hat"],
-            **{name: value for name, value in point.items() if name not in ("outcomes", "trials")},
-            **{f"outcome.{name}": count for name, count in point["outcomes"].items()},
-            "crossing": crossing_text(part),
-        }
-        for part in found["slices"]
-        for point in part["points"]
-    ]
 
 
 def _csv(rows: list[dict[str, Any]]) -> str:

@@ -15,7 +15,7 @@ from study.places import Places
 from study.settings import RESOLVED
 from study.store import open_client
 from study.tables import make_tables
-from study.tracking import CELL, DESIGN, IN_STUDY, KEY, KIND, REASON, STATE
+from study.tracking import CELL, DESIGN, IN_STUDY, KEY, KIND, NOTHING, REASON, STATE
 from trainers.errors import Fault, InputError
 from trainers.outcome import CASES_FILE
 
@@ -28,7 +28,7 @@ def read_tables(study: str, places: Places) -> StudyTables:
 
     Raises: InputError if the store does not answer or does not know the study.
     """
-    client = open_client(places.store)
+    client = open_client(places.store, create=False)
     experiment = _experiment(client, study)
     design = _design(client, experiment, study)
     runs = [
@@ -49,14 +49,14 @@ def read_tables(study: str, places: Places) -> StudyTables:
 
 def study_names(places: Places) -> list[str]:
     """Names of the studies that the store knows, newest first."""
-    client = open_client(places.store)
+    client = open_client(places.store, create=False)
     found = client.search_experiments(filter_string=f"tags.`{DESIGN}` != ''", order_by=["creation_time DESC"])
     return [experiment.name for experiment in found]
 
 
 def experiment_id(study: str, places: Places) -> str:
     """The store's number for a study's experiment."""
-    return _experiment(open_client(places.store), study)
+    return _experiment(open_client(places.store, create=False), study)
 
 
 def _experiment(client: MlflowClient, study: str) -> str:
@@ -105,7 +105,7 @@ def _row(run: Any) -> dict[str, object]:
 
 
 def _value(name: str, text: str) -> str | int | float:
-    if text == "none":
+    if text == NOTHING:
         return ""
     if name not in TEXT:
         for kind in (int, float):

@@ -6,21 +6,18 @@ import itertools
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from pydantic import ValidationError
 
 from study.locate import Path, lower_first, nearest, unknown
+from study.spec import Space, StudySpec
 from trainers.data.base import DataSpec
 from trainers.epsilon import Epsilon
 from trainers.losses.taxonomy import PHIS, TAXONOMY
 from trainers.spec import LossSpec, ProtocolSpec, Regime, TermSpec, TrialSpec
 
-if TYPE_CHECKING:
-    from study.spec import StudySpec
-
-Space = dict[str, Any]
 Term = dict[str, Any]
 """One loss as written: ``name``, ``weight``, ``parameters``."""
 Setting = dict[str, Any]
@@ -231,7 +228,10 @@ def _spread(name: str, written: dict[str, Any]) -> list[Any]:
         raise ValueError(f"from and to are {written['from']!r} and {written['to']!r}, expected numbers") from None
     if not (start > 0 and stop > 0 and math.isfinite(start) and math.isfinite(stop)):
         raise ValueError(f"the range goes from {start:g} to {stop:g}; a logarithmic range needs both above 0")
-    return _geometric(start, stop, points)
+    values = _geometric(start, stop, points)
+    field = ProtocolSpec.model_fields.get(name)
+    whole = name == "batch_size" or (field is not None and field.annotation is int)
+    return [round(value) for value in values] if whole else values
 
 
 def _geometric(start: float, stop: float, points: int) -> list[float]:

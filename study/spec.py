@@ -1,23 +1,19 @@
-"""The study file: what users write, frozen and closed, with errors that name file, line and field."""
+"""What a study file says, frozen and closed; ``study.reader`` reads it."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
-from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field, ValidationError, field_validator
+from pydantic import Field, field_validator
 
-from study.locate import Document, faults_of
-from study.locate import Path as FieldPath
-from study.space import Space, read_space
 from trainers.data.base import FrozenSpec
-from trainers.data.sources import SOURCES, AnyDataSpec
-from trainers.errors import Fault, InputError
+from trainers.data.sources import AnyDataSpec
 from trainers.spec import EmptySpec, ProtocolSpec
 
 Strategy = Literal["grid"]
+Space = dict[str, Any]
+"""Axes by name, with their values as written; ``study.space`` reads them."""
 
 
 class LabelingSpec(FrozenSpec):
@@ -35,6 +31,9 @@ class SearchSpec(FrozenSpec):
     @field_validator("space", mode="before")
     @classmethod
     def _read(cls, value: object) -> object:
+        spaces = value if isinstance(value, list) else [value]
+        if not spaces or not all(isinstance(space, dict) for space in spaces):
+            raise ValueError(f"is {value!r}, expected axes with their values, or a list of such spaces")
         return tuple(value) if isinstance(value, list) else value
 
     @property
@@ -67,63 +66,3 @@ class StudySpec(FrozenSpec):
     def key(self) -> str:
         """Content hash [12 hex digits] of the file's meaning: the study's version."""
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:12]
-
-
-def parse_study(text: str, name: str = "study.yaml") -> StudySpec:
-    """Read a study file's text; ``name`` is what errors call it.
-
-    Raises: InputError with every fault: file, line, path of the field, what came, what is known.
-    """
-    document = Document(text, name)
-    if not isinstance(document.value, dict):
-        raise InputError(
-            Fault(name, f"holds {type(document.value).__name__}, expected the fields of a study", "see dicestudy init")
-        )
-    try:
-        study = StudySpec.model_validate(document.value)
-    except ValidationError as error:
-        tags = set(SOURCES) | {"function-before[_read(), ]"}
-        raise InputError(faults_of(error, document.where, lambda path: _known(document.value, path), tags)) from None
-    faults = [
-        Fault(document.where(("search", "space", *path)), fault, remedy)
-        for path, fault, remedy in read_space(study).faults
-    ]
-    if faults:
-        raise InputError(faults)
-    return study
-
-
-def load(path: str | Path) -> StudySpec:
-    """Read a study file.
-
-    Raises: InputError if it cannot be read, or with every fault in it.
-    """
-    path = Path(path)
-    try:
-        text = path.read_text()
-    except OSError as error:
-        raise InputError(
-            Fault(str(path), f"cannot be read: {error.strerror}", "write one with dicestudy init")
-        ) from None
-    except UnicodeDecodeError:
-        raise InputError(Fault(str(path), "is not UTF-8 text", "save it as UTF-8")) from None
-    return parse_study(text, str(path))
-
-
-def _known(value: Any, path: FieldPath) -> Iterable[str]:
-    """Names of the fields at ``path`` of a study file."""
-    model: Any = StudySpec
-    for part in path:
-        value = value.get(part, {}) if isinstance(value, dict) else {}
-        model = _model_of(model.model_fields[part].annotation, value)
-    return model.model_fields if model is not None else ()
-
-
-def _model_of(annotation: Any, value: Any) -> type[BaseModel] | None:
-    """The model that a field's annotation stands for; of a union of sources, the one that the file names."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    if isinstance(value, dict) and value.get("source") in SOURCES:
-        return SOURCES[value["source"]]
-    models = [_model_of(argument, value) for argument in get_args(annotation)]
-    return next((model for model in models if model is not None), None)

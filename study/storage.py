@@ -77,10 +77,11 @@ def is_writable(folder: Path) -> bool:
 
 
 @contextmanager
-def writing(folder: Path, what: str, patience: float = 0.0) -> Iterator[None]:
+def writing(folder: Path, what: str, patience: float = 2.0) -> Iterator[None]:
     """Hold the folder's lock; it falls with the process, however that ends.
 
-    patience: seconds to wait for another holder. Raises: BusyError naming the holder.
+    patience: seconds to wait for another holder, more than a look at the lock takes.
+    Raises: BusyError naming the holder.
     """
     folder.mkdir(parents=True, exist_ok=True)
     # Not truncated on opening: until we hold it, what it says is about somebody else.
@@ -111,7 +112,8 @@ def is_written(folder: Path) -> bool:
     except FileNotFoundError:
         return False
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # Shared, so that two who only look do not take each other for the writer.
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
     else:

@@ -12,16 +12,23 @@ from urllib.parse import urlsplit, urlunsplit
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
 
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
+from sqlalchemy.exc import SQLAlchemyError
 
 from study.storage import is_writable
 from trainers.errors import Fault, InputError
 
+STORE_ERRORS = (MlflowException, SQLAlchemyError, OSError)
+"""What a store that goes away raises."""
+
 for _name in ("mlflow", "alembic"):
     logging.getLogger(_name).setLevel(logging.WARNING)
+# It would print a traceback for every call to a database that is away, which is told in one line.
+logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
 
 REMEDY = "start it, or give another with --store or DICESTUDY_STORE"
 SECONDS_TO_ANSWER = 10
@@ -44,19 +51,25 @@ def require_store(store: str) -> None:
         else:
             known = "sqlite:///FILE, postgresql://…, http://…"
             raise InputError(Fault(store or "store", f"unknown kind of store {scheme!r}, known: {known}", REMEDY))
-    except (OSError, ImportError) as error:
+    except ImportError as error:
+        missing = f"its driver is not installed: {error}"
+        raise InputError(Fault(without_password(store), missing, "pip install 'dicestudy[postgres]'")) from None
+    except OSError as error:
         raise InputError(_silence(store, error)) from None
 
 
-def open_client(store: str) -> MlflowClient:
+def open_client(store: str, create: bool = True) -> MlflowClient:
     """A client of the tracking store ``store``: ``sqlite:///file.db``, ``postgresql://…`` or ``http://…``.
 
-    Raises: InputError if there is none at that address, within seconds.
+    create: make an SQLite file that is not there. Raises: InputError if no store answers, within seconds.
     """
     require_store(store)
     try:
         if store.startswith("sqlite:"):
-            Path(store.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+            file = Path(store.removeprefix("sqlite:///"))
+            if not create and not file.exists():
+                raise InputError(Fault(store, "there is no such store yet", "launch a study first, or give --store"))
+            file.parent.mkdir(parents=True, exist_ok=True)
         client = MlflowClient(store)
         client.search_experiments(max_results=1)
     except (MlflowException, OSError) as error:
@@ -88,10 +101,10 @@ def _require_http(store: str) -> None:
 
 def _require_database(store: str) -> None:
     from sqlalchemy import create_engine
-    from sqlalchemy.exc import SQLAlchemyError
+    from sqlalchemy.pool import NullPool
 
     # MLflow itself would go on trying for minutes, with a growing pause.
     try:
-        create_engine(store, connect_args={"connect_timeout": SECONDS_TO_ANSWER}).connect().close()
+        create_engine(store, poolclass=NullPool, connect_args={"connect_timeout": SECONDS_TO_ANSWER}).connect().close()
     except SQLAlchemyError as error:
         raise OSError(str(error.args[0]).splitlines()[0] if error.args else type(error).__name__) from None

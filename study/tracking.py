@@ -23,9 +23,15 @@ KIND, KEY, CELL, STUDY = "dicestudy.kind", "dicestudy.key", "dicestudy.cell", "d
 STATE, REASON, EPOCHS, IN_STUDY = "dicestudy.state", "dicestudy.reason", "dicestudy.epochs", "dicestudy.in_study"
 DESIGN = "dicestudy.design"
 """Tag of an experiment that is a study: groups, classes and what is emptied, as JSON."""
+VERSION = "dicestudy.version"
+"""Tag of the study's run: the content hash of its file."""
+SETTLED = "dicestudy.settings"
+"""Tag of a run that has all its parameters: a run made just before a crash may lack them."""
 NOTE, PARENT, RUN_NAME = "mlflow.note.content", "mlflow.parentRunId", "mlflow.runName"
+NOTHING = "(none)"
+"""A parameter without a value, such as the Φ of a loss that has none."""
 
-ENDINGS = {"DONE": "FINISHED", "FAILED": "FAILED", "STOPPED": "KILLED"}
+ENDINGS = {"DONE": "FINISHED", "FAILED": "FAILED", "STOPPED": "KILLED", "LOST": "FAILED"}
 """Our states as MLflow's statuses."""
 METRICS_A_CALL, PARAMS_A_CALL = 1000, 100
 """What the server takes in one log_batch."""
@@ -39,6 +45,7 @@ class TrackedRun:
     state: str
     epochs: int
     in_study: bool
+    settled: bool
 
 
 class MlflowTracker:
@@ -51,18 +58,27 @@ class MlflowTracker:
         self.runs: dict[tuple[str, str], TrackedRun] = {}
         for run in self._existing():
             tags = run.data.tags
-            self.runs[tags[KIND], tags.get(KEY, "")] = TrackedRun(
-                run.info.run_id, tags.get(STATE, ""), int(tags.get(EPOCHS, 0)), tags.get(IN_STUDY) == "true"
+            identity = tags[KIND], tags.get(KEY, "")
+            if identity in self.runs:
+                # Made twice by a request whose first answer was lost on the way.
+                self.client.delete_run(run.info.run_id)
+                continue
+            self.runs[identity] = TrackedRun(
+                run.info.run_id,
+                tags.get(STATE, ""),
+                int(tags.get(EPOCHS, 0)),
+                tags.get(IN_STUDY) == "true",
+                SETTLED in tags,
             )
 
-    def describe(self, note: str, design: str) -> TrackedRun:
-        """Set the experiment's note and design; the study's run, made if it is not there, with the same note."""
+    def describe(self, note: str, design: str, version: str) -> TrackedRun:
+        """Set the experiment's note and design; the study's run, made if it is not there, with note and version."""
         self.client.set_experiment_tag(self.experiment, NOTE, note)
         self.client.set_experiment_tag(self.experiment, DESIGN, design)
         # Or its page opens on traces of language models.
         self.client.set_experiment_tag(self.experiment, "mlflow.experimentKind", "custom_model_development")
         run = self.run("study", "", f"study {self.study}", {})
-        self.log_tags(run, {NOTE: note})
+        self.log_tags(run, {NOTE: note, VERSION: version})
         return run
 
     def run(
@@ -70,10 +86,13 @@ class MlflowTracker:
     ) -> TrackedRun:
         """The run of a study, cell or trial; made, with its settings, if it is not there."""
         if (known := self.runs.get((kind, key))) is not None:
+            if params and not known.settled:
+                self.log_settings(known, params)
             return known
-        every = {KIND: kind, KEY: key, STUDY: self.study, STATE: "RUNNING", IN_STUDY: "true", RUN_NAME: name, **tags}
+        identity = {KEY: key} if key else {}
+        every = {KIND: kind, **identity, STUDY: self.study, STATE: "RUNNING", IN_STUDY: "true", RUN_NAME: name, **tags}
         run = self.client.create_run(self.experiment, tags=every)
-        tracked = self.runs[kind, key] = TrackedRun(run.info.run_id, "RUNNING", 0, True)
+        tracked = self.runs[kind, key] = TrackedRun(run.info.run_id, "RUNNING", 0, True, False)
         if params:
             self.log_settings(tracked, params)
         return tracked
@@ -82,10 +101,17 @@ class MlflowTracker:
         """Parameters, the numeric ones mirrored as metrics ``hp.*``: the server compares parameters as text."""
         now = _now()
         numbers = {f"hp.{name}": value for name, value in params.items() if isinstance(value, int | float)}
-        written = [Param(name, str(value) if value != "" else "none") for name, value in params.items()]
+        written = [Param(name, str(value) if value != "" else NOTHING) for name, value in params.items()]
         metrics = [Metric(name, float(value), now, 0) for name, value in numbers.items()]
         for start in range(0, len(written), PARAMS_A_CALL):
-            self.client.log_batch(run.run_id, metrics if start == 0 else (), written[start : start + PARAMS_A_CALL])
+            last = start + PARAMS_A_CALL >= len(written)
+            self.client.log_batch(
+                run.run_id,
+                metrics if start == 0 else (),
+                written[start : start + PARAMS_A_CALL],
+                [RunTag(SETTLED, "true")] if last else (),
+            )
+        run.settled = True
 
     def log_epochs(self, run: TrackedRun, records: Iterable[Mapping[str, Any]]) -> None:
         """The epochs that the server does not have yet, one call each; told twice, they stand once."""
@@ -98,10 +124,10 @@ class MlflowTracker:
             self.client.log_batch(run.run_id, metrics, tags=[RunTag(EPOCHS, str(record["epoch"]))])
             run.epochs = record["epoch"]
 
-    def log_figures(self, run: TrackedRun, figures: Mapping[str, float], step: int = 0) -> None:
-        """Figures that hold for the whole run; those of a later ``step`` replace the earlier in its table."""
+    def log_figures(self, run: TrackedRun, figures: Mapping[str, float]) -> None:
+        """Figures that hold for the whole run; the server shows the latest."""
         now = _now()
-        metrics = [Metric(name, float(value), now, step) for name, value in figures.items()]
+        metrics = [Metric(name, float(value), now, 0) for name, value in figures.items()]
         for start in range(0, len(metrics), METRICS_A_CALL):
             self.client.log_batch(run.run_id, metrics[start : start + METRICS_A_CALL])
 
@@ -117,8 +143,9 @@ class MlflowTracker:
         """Give the run its ending, once."""
         if run.state == state:
             return
-        self.log_tags(run, {STATE: state} | ({REASON: reason[:5000]} if reason else {}))
+        # The tag last: it is what says that the run has its ending, also after a crash between the two.
         self.client.set_terminated(run.run_id, ENDINGS[state])
+        self.log_tags(run, {STATE: state} | ({REASON: reason[:5000]} if reason else {}))
         run.state = state
 
     def reopen(self, run: TrackedRun) -> None:
@@ -128,6 +155,12 @@ class MlflowTracker:
         self.log_tags(run, {STATE: "RUNNING", REASON: ""})
         self.client.update_run(run.run_id, "RUNNING")
         run.state = "RUNNING"
+
+    def forget(self, run: TrackedRun) -> None:
+        """Let the run of a failed trial begin anew; what its earlier life logged stays in its metrics' history."""
+        self.log_tags(run, {STATE: "RUNNING", REASON: "", EPOCHS: "0"})
+        self.client.update_run(run.run_id, "RUNNING")
+        run.state, run.epochs = "RUNNING", 0
 
     def mark_members(self, trials: Iterable[str], cells: Iterable[str]) -> None:
         """Say of every run whether it still belongs to the study, whose file may have changed since."""

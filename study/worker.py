@@ -14,8 +14,9 @@ from trainers.errors import InputError
 from trainers.outcome import TrialResult, save_result
 from trainers.spec import TrialSpec
 
-LINGER = 60.0
-"""Seconds that a trial waits for a predecessor of its own that is still dying, as after a killed driver."""
+PATIENCE = 6 * 3600.0
+"""Seconds that a trial waits for another process that writes it: one that is still dying, as after a killed driver,
+or another study that has the same trial, whose result will then be ours as well."""
 
 
 def work(
@@ -31,7 +32,7 @@ def work(
     from trainers.trial import run_trial
 
     folder = storage.trial(spec.key)
-    with writing(folder, f"trial {spec.key}", patience=LINGER):
+    with writing(folder, f"trial {spec.key}", patience=PATIENCE):
         storage.keep_spec(spec)
         journal = Journal(folder)
 

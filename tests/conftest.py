@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from study.launch import INLINE, launch
+from study.launching import INLINE, launch
 from study.places import Places
-from study.spec import StudySpec, parse_study
+from study.reader import parse_study
+from study.spec import StudySpec
 from study.storage import Storage
 from trainers.data.phantom import PhantomSpec
 from trainers.spec import EmptySpec, LossSpec, ProtocolSpec, Regime, TrialSpec

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from study.cli import main
-from study.spec import parse_study
+from study.reader import parse_study
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()

@@ -68,7 +68,7 @@ def read_spec(path: Path) -> TrialSpec:
         body = yaml.safe_load(path.read_text())
         if isinstance(body, dict) and "data_key" not in body:
             body["data_key"] = TrialSpec.model_validate({**body, "data_key": ""}).data.key()
-        return TrialSpec.model_validate(body)
+        spec = TrialSpec.model_validate(body)
     except OSError as error:
         raise InputError(Fault(str(path), f"cannot be read: {error.strerror}")) from None
     except yaml.YAMLError as error:
@@ -77,6 +77,9 @@ def read_spec(path: Path) -> TrialSpec:
         raise InputError(
             [Fault(f"{path}: {'.'.join(map(str, entry['loc']))}", entry["msg"]) for entry in error.errors()]
         ) from None
+    if (now := spec.data.key()) != spec.data_key:
+        raise InputError(Fault(f"{path}: data_key", f"{spec.data_key}, but the data is now {now}", "leave it out"))
+    return spec
 
 
 if __name__ == "__main__":

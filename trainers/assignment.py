@@ -40,19 +40,13 @@ class Assignment:
         return int(self.weights.sum())
 
 
-def assign(
-    spec: TrialSpec, cases: Sequence[CaseInfo], classes: Sequence[str], volumes: NDArray[np.int64]
-) -> Assignment:
-    """Split, label and weigh the cases as ``spec`` says. volumes: (case, class) of the full labels [voxels].
+def divide(spec: TrialSpec, cases: Sequence[CaseInfo]) -> tuple[list[int], list[int], NDArray[np.int64]]:
+    """Cases to train on, cases held out, and how often an epoch sees each of the former; needs no voxels.
 
-    Raises: InputError if the batch is larger than an epoch, or ε is a multiple of a v̂ of 0.
+    Raises: InputError if the split cannot be made, or a batch is larger than an epoch.
     """
     train, held_out = split(cases, spec.fold, spec.folds)
-    hidden = np.zeros((len(cases), len(classes)), dtype=bool)
-    for part in (train, held_out):
-        hidden[part] = hidden_maps([cases[i] for i in part], classes, spec.labeling, spec.empty, spec.seed)
     weights = sampling_weights([cases[i] for i in train], spec.protocol.sampling)
-    means = dict(zip(classes, v_hat(volumes[train], hidden[train], weights).tolist(), strict=True))
     if spec.batch_size > weights.sum():
         raise InputError(
             Fault(
@@ -62,7 +56,21 @@ def assign(
             )
         )
     # A fixed mixture of the groups: a batch-wise loss must not see them one after the other.
-    held_out = np.random.default_rng([spec.seed, 2]).permutation(held_out).tolist()
+    return train, np.random.default_rng([spec.seed, 2]).permutation(held_out).tolist(), weights
+
+
+def assign(
+    spec: TrialSpec, cases: Sequence[CaseInfo], classes: Sequence[str], volumes: NDArray[np.int64]
+) -> Assignment:
+    """Split, label and weigh the cases as ``spec`` says. volumes: (case, class) of the full labels [voxels].
+
+    Raises: InputError as ``divide`` does, or if ε is a multiple of a v̂ of 0.
+    """
+    train, held_out, weights = divide(spec, cases)
+    hidden = np.zeros((len(cases), len(classes)), dtype=bool)
+    for part in (train, sorted(held_out)):
+        hidden[part] = hidden_maps([cases[i] for i in part], classes, spec.labeling, spec.empty, spec.seed)
+    means = dict(zip(classes, v_hat(volumes[train], hidden[train], weights).tolist(), strict=True))
     return Assignment(train, held_out, weights, hidden, means, resolve_epsilon(spec, means))
 
 

@@ -12,6 +12,7 @@ from trainers.errors import DicestudyError
 from trainers.files import write_whole
 
 CHECKPOINT_FILE = "checkpoint.pt"
+REMEDY = "launch with --retry-failed to train anew"
 
 
 class CheckpointError(DicestudyError):
@@ -62,9 +63,9 @@ def load_checkpoint(
         state = torch.load(path, map_location=device, weights_only=True)
         owner, progress = state["key"], Progress(**state["progress"])
     except Exception as error:  # torch raises half a dozen kinds for a damaged file
-        raise CheckpointError(f"{path}: not a readable checkpoint ({error}); delete it to train anew") from error
+        raise CheckpointError(f"{path}: not a readable checkpoint ({error}); {REMEDY}") from error
     if owner != key:
-        raise CheckpointError(f"{path}: belongs to trial {owner}, expected {key}; delete it to train anew")
+        raise CheckpointError(f"{path}: belongs to trial {owner}, expected {key}; {REMEDY}")
     network.load_state_dict(state["network"])
     optimizer.load_state_dict(state["optimizer"])
     return progress

@@ -55,7 +55,7 @@ def load_result(folder: Path) -> TrialResult | None:
     """The trial's ending, or None while it has none."""
     try:
         text = (folder / RESULT_FILE).read_text()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     known = {entry.name for entry in fields(TrialResult)}
     return TrialResult(**{name: value for name, value in json.loads(text).items() if name in known})

@@ -16,6 +16,7 @@ from trainers.data.sources import AnyDataSpec
 from trainers.epsilon import EpsilonField, format_epsilon
 from trainers.losses.kinds import wanted_instead
 from trainers.losses.taxonomy import TAXONOMY, LossEntry, Phi
+from trainers.pooling import FEATURES, pool_factors
 
 Network = Literal["tiny"]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -71,7 +72,12 @@ class TermSpec(FrozenSpec):
             return value
         # Written out, so that a default that changes one day does not pass stale results off as its own.
         defaults = {parameter.name: parameter.default for parameter in entry.parameters}
-        return {**value, "parameters": defaults | value.get("parameters", {})}
+        given = {
+            # 1 and 1.0 are one parameter, and must give one key.
+            name: float(entry) if isinstance(entry, int) and not isinstance(entry, bool) else entry
+            for name, entry in value.get("parameters", {}).items()
+        }
+        return {**value, "parameters": defaults | given}
 
     @model_validator(mode="after")
     def _is_in_the_list(self) -> TermSpec:
@@ -236,6 +242,18 @@ class TrialSpec(FrozenSpec):
             for name in self.protocol.sampling
             if name not in self.data.groups
         ]
+        for term in self.loss.terms:
+            if self.data.head == "sigmoid" and term.parameters.get("background") is True:
+                problems.append(f"loss {term.name} has background: true, but the maps of {self.data.source} have none")
+            weights = term.parameters.get("class_weights")
+            if weights is not None and len(weights) not in (len(known), len(known) + (self.data.head == "softmax")):
+                problems.append(
+                    f"class_weights of loss {term.name} has {len(weights)} numbers for {len(known)} classes"
+                )
+        try:
+            pool_factors(self.data.shape, len(FEATURES[self.protocol.network]) - 1)
+        except ValueError as error:
+            problems.append(str(error))
         if self.fold >= self.folds:
             problems.append(f"fold {self.fold} of {self.folds}; folds are counted from 0")
         if problems:

@@ -23,7 +23,7 @@ from trainers.data.prepared import PreparedData
 from trainers.evaluation import Computing, TrialLoss, evaluate
 from trainers.labeling import map_volumes
 from trainers.losses import make_loss
-from trainers.metrics import mean_dsc, summarise
+from trainers.metrics import CaseScore, mean_dsc, summarise
 from trainers.networks import build_network
 from trainers.outcome import TrialResult, load_result, save_result
 from trainers.spec import ProtocolSpec, TrialSpec
@@ -68,7 +68,7 @@ def run_trial(
         result = training.result(progress, state="FAILED", reason=str(error))
         save_result(folder, result)
         return result
-    _, scores = training.evaluate()
+    scores = training.scores(progress)
     result = training.result(progress, state="DONE", metrics=summarise(scores, spec.empty))
     save_result(folder, result, scores)
     return result
@@ -82,6 +82,7 @@ class _Training:
         cases = self.cases = assign(spec, data.cases, data.classes, map_volumes(data.labels))
         # drop_last: every batch has the studied size, since Φ = BI and BCI depend on it.
         self.steps_per_epoch = cases.cases_per_epoch // spec.batch_size
+        self._scored: tuple[int, list[CaseScore]] = (-1, [])
         self.computing = Computing.of(spec.protocol, data.head, device)
         torch.manual_seed(spec.seed)
         maps = len(data.classes) + (data.head == "softmax")
@@ -106,6 +107,7 @@ class _Training:
         progress.epoch += 1
         if progress.epoch % protocol.validate_every == 0 or progress.epoch == protocol.epochs:
             metrics["val.loss"], scores = self.evaluate()
+            self._scored = progress.epoch, scores
             if not math.isfinite(metrics["val.loss"]):
                 raise DivergedError(f"diverged: the validation loss was {metrics['val.loss']} after epoch {epoch + 1}")
             metrics |= {f"val.{name}": value for name, value in mean_dsc(scores).items()}
@@ -148,7 +150,12 @@ class _Training:
             return protocol.lr * min(1.0, 4 * left)
         return protocol.lr * progress.lr_factor
 
-    def evaluate(self) -> tuple[float, list[Any]]:
+    def scores(self, progress: Progress) -> list[CaseScore]:
+        """Scores of the network as it stands; those of the last validation where that saw the same weights."""
+        epoch, scores = self._scored
+        return scores if epoch == progress.epoch else self.evaluate()[1]
+
+    def evaluate(self) -> tuple[float, list[CaseScore]]:
         """Loss under the labeling in force and scores against full labels, on the held-out cases."""
         self.network.eval()
         return evaluate(

@@ -114,7 +114,7 @@ def test_same_tables_give_the_same_bytes(demo):
     [
         ("no trials", "No trial has ended yet, so nothing can be said."),
         ("one cell", "Only one cell is done, so nothing can be compared."),
-        ("one seed", "No cell has more than 1 trial(s): intervals tell how cases differ, not how other seeds"),
+        ("one seed", "No cell has more than one trial: intervals tell how cases differ, not how other seeds"),
         ("one case a group", "Retention falls through ½"),
         ("all failed", "All trials failed, so nothing can be said about the loss; see the failures."),
         ("all collapsed", "training collapses: the labelled group is lost as well"),

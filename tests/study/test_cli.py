@@ -8,8 +8,8 @@ import pytest
 from click.testing import CliRunner
 
 from study.cli import main, preset_text
+from study.reader import parse_study
 from study.space import enumerate_trials
-from study.spec import parse_study
 
 
 @pytest.fixture

@@ -10,10 +10,10 @@ from collections import Counter
 import pytest
 from mlflow import MlflowClient
 
-from study.launch import INLINE, launch
+from study.launching import INLINE, launch
 from study.places import Places
 from study.plan import make_plan
-from study.spec import parse_study
+from study.reader import parse_study
 from study.storage import Storage
 from trainers.outcome import CASES_FILE, load_result
 

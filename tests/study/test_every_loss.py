@@ -4,9 +4,9 @@ import math
 
 import pytest
 
-from study.launch import INLINE, launch
+from study.launching import INLINE, launch
 from study.plan import make_plan
-from study.spec import parse_study
+from study.reader import parse_study
 from trainers.data.prepared import DISTANCES
 from trainers.losses.taxonomy import TAXONOMY
 

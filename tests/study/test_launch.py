@@ -5,10 +5,10 @@ from collections import Counter
 import pytest
 from mlflow import MlflowClient
 
-from study.launch import INLINE, launch
+from study.launching import INLINE, launch
 from study.plan import make_plan
-from study.spec import parse_study
-from study.status import status
+from study.reader import parse_study
+from study.standing import status
 from study.storage import BusyError, writing
 from trainers.errors import InputError
 from trainers.outcome import RESULT_FILE

@@ -5,12 +5,13 @@ import threading
 import time
 from collections import Counter
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
 
 from study.answers import best, table, transition_map
-from study.launch import INLINE, launch
+from study.launching import INLINE, launch
 from study.places import Places
 from study.storage import Storage
 from tests.services import mlflow_server, postgres
@@ -88,9 +89,8 @@ def test_a_study_says_the_same_as_on_sqlite(reached, uri, study, finished, tmp_p
         assert answers(elsewhere) == answers(finished)
         client = MlflowClient(places.store)
         (run,) = runs(places, "study")
-        report = client.download_artifacts(run.info.run_id, "report.html", str(tmp_path))
-        with open(report) as file:
-            assert "<h1>small</h1>" in file.read()
+        report = Path(client.download_artifacts(run.info.run_id, "report.html", str(tmp_path)))
+        assert "<h1>small</h1>" in report.read_text()
 
 
 @contextmanager
@@ -136,9 +136,7 @@ def test_a_server_killed_in_the_middle_gets_all_from_the_next_launch(uri, study,
         assert answers(places) == answers(finished)
 
 
-def test_a_database_killed_in_the_middle_gets_all_from_the_next_launch(
-    database, uri, study, finished, tmp_path, capfd
-):
+def test_a_database_killed_in_the_middle_gets_all_from_the_next_launch(database, uri, study, finished, tmp_path, capfd):
     places = Places(uri, Storage(tmp_path / "storage"))
     try:
         with killing_after_the_first_trial(places, database.kill):

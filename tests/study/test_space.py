@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from study.reader import parse_study
 from study.space import enumerate_trials
-from study.spec import parse_study
 from trainers.errors import InputError
 
 
@@ -117,7 +117,7 @@ def test_a_weighted_sum(study_text):
     ("written", "words"),
     [
         ("{name: tversky, alfa: 0.3}", "unknown parameter 'alfa' of loss tversky, known: alpha, beta"),
-        ("{name: tversky, alpha: -1}", "alpha of loss tversky is -1, expected a number"),
+        ("{name: tversky, alpha: -1}", "alpha of loss tversky is -1.0, expected a number"),
         ("{terms: []}", "expected a list"),
         ("{terms: [dice], weight: 2}", "unknown field 'weight' beside terms"),
         ("{terms: [{name: dice, weight: 0}]}", "weight"),

@@ -2,7 +2,7 @@
 
 import pytest
 
-from study.spec import load, parse_study
+from study.reader import load, parse_study
 from trainers.errors import InputError
 
 
@@ -35,8 +35,13 @@ def test_a_whole_file_is_read(study):
         ("train: 8", "trian: 8", "study.yaml:3: data.trian", ["unknown field 'trian'", "did you mean 'train'"]),
         ("train: 8", "train: eight", "study.yaml:3: data.train", ["'eight'"]),
         ("strategy: grid", "strategy: gird", "search.strategy", ["'gird'", "known: grid"]),
-        ("group: B", "group: C", "search.space", ["unknown group 'C'", "known: A, B"]),
-        ("classes: [tumor]", "classes: [tumour]", "search.space", ["unknown class 'tumour'", "known: tumor"]),
+        ("group: B", "group: C", "study.yaml:4: labeling.empty.group", ["unknown group 'C'", "known: A, B"]),
+        (
+            "classes: [tumor]",
+            "classes: [tumour]",
+            "study.yaml:4: labeling.empty.classes[0]",
+            ["unknown class 'tumour'", "known: tumor"],
+        ),
         ("name: small", "name: ../etc", "study.yaml:2: name", ["'../etc'"]),
         ("network: tiny", "network: unett", "trial.network", ["'unett'", "known: tiny"]),
         ("name: small", "name: small\nname: large", "study.yaml:3: name", ["given twice"]),

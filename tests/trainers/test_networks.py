@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from trainers.networks import build_network, pool_factors
+from trainers.networks import build_network
+from trainers.pooling import pool_factors
 
 
 def test_flat_volumes_are_pooled_in_plane_first():

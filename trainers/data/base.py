@@ -63,6 +63,8 @@ class DataSpec(FrozenSpec, ABC):
 
     UNKEYED: ClassVar[frozenset[str]] = frozenset()
     """Fields that say where the data lies and not what it is; they stay out of the key."""
+    shape: tuple[int, int, int]
+    """Voxels along each axis of a case, once loaded."""
     head: ClassVar[Head]
     """How the classes exclude each other: ``sigmoid`` (maps may overlap) or ``softmax`` (with a background)."""
 

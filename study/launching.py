@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
 
 from study.delivery import Courier, Delivery
-from study.engine import Event, Listener, run_inline, run_on_ray
+from study.engine import Event, Listener, require_resources, run_inline, run_on_ray
 from study.places import Places
-from study.plan import Plan, make_plan, prepare_data
+from study.plan import Plan, check_settings, make_plan, prepare_data
 from study.progress import Counts, ProgressLine
 from study.publish import design_of, note_of, publish
 from study.settings import setting_name, settings_of, varied_settings
 from study.spec import StudySpec
-from study.status import keep_members
+from study.standing import keep_members
 from study.storage import STOP_FILE, Storage, is_written, writing
+from study.store import STORE_ERRORS
 from study.tracking import MlflowTracker
-from trainers.errors import Fault, InputError
+from trainers.errors import DicestudyError, Fault, InputError
 from trainers.outcome import TrialResult
 
 INLINE = "inline"
@@ -66,67 +67,96 @@ def launch(
             )
         )
     plan = make_plan(study, places.storage)
+    check_settings(plan.trials)
     places.require()
-    folder = places.storage.study(study.name)
-    with writing(folder, f"study {study.name}"):
-        (folder / STOP_FILE).unlink(missing_ok=True)
-        if retry_failed:
-            plan = _without_failures(plan, places.storage)
-        keep_members(study.name, list(plan.trials), plan.concurrent()[0], places)
-        say(f"{len(plan.trials)} trials in {plan.cells} cells, {len(plan.to_run)} to run")
-        if plan.to_run:
+    if address != INLINE:
+        require_resources(study.resources, address)
+    with writing(places.storage.study(study.name), f"study {study.name}"):
+        (places.storage.study(study.name) / STOP_FILE).unlink(missing_ok=True)
+        failed = [key for key, result in plan.results.items() if result.state == "FAILED"] if retry_failed else []
+        if failed or plan.to_run:
             say("preparing data")
             prepare_data(plan.trials, places.storage)
-        return _run(
-            plan, places, MlflowTracker(places.store, study.name, places.artifacts / study.name), address, quiet
+        for key in failed:
+            places.storage.forget_result(key)
+        plan = plan.renewed(places.storage)
+        keep_members(study.name, list(plan.trials), plan.concurrent()[0], places)
+        say(f"{len(plan.trials)} trials in {plan.cells} cells, {len(plan.to_run)} to run")
+        try:
+            return _Launch(plan, places, failed, quiet).run(address)
+        except STORE_ERRORS as error:
+            text = str(error).splitlines()[0]
+            raise DicestudyError(f"the tracking store stopped answering: {text}; launch again to go on") from error
+
+
+class _Launch:
+    """One launch that holds the study's lock: its records, its trials, its ending."""
+
+    def __init__(self, plan: Plan, places: Places, failed: Sequence[str], quiet: bool) -> None:
+        self.plan, self.places, self.quiet = plan, places, quiet
+        self.folder = places.storage.study(plan.study.name)
+        self.tracker = MlflowTracker(places.store, plan.study.name, places.artifacts / plan.study.name)
+        self.summary = self.tracker.describe(note_of(plan), design_of(plan.study), plan.study.key)
+        self.delivery = Delivery(plan.trials, places.storage, self.tracker)
+        self.tracker.mark_members(self.delivery.specs, self.delivery.cells)
+        for key in failed:
+            self.delivery.forget(key)
+        # A driver killed earlier may have left runs behind the storage, or said to be running.
+        self.delivery.catch_up()
+        failures = sum(result.state == "FAILED" for result in plan.results.values())
+        self.counts = Counts(len(plan.trials), done=len(plan.results) - failures, failed=failures)
+        self.stop = threading.Event()
+
+    def run(self, address: str | None) -> Launched:
+        """Run what is missing; whatever happens, the study's run gets its ending."""
+        self.tracker.reopen(self.summary)
+        courier = Courier(self.delivery)
+        courier.start()
+        ending, reason = "STOPPED", "the launch broke off"
+        try:
+            with ProgressLine(self.counts, self.quiet) as line, _stop_on_signal(self.stop):
+                self._run_trials(address, _listener(self.plan, self.places.storage, courier, self.counts, line))
+            ending, reason = ("STOPPED", "stopped by a user") if self.stop.is_set() else ("DONE", "")
+        finally:
+            courier.close()
+            troubled = self._settle(ending, reason)
+        counts = self.counts
+        return Launched(
+            self.plan.study.name,
+            len(self.plan.trials),
+            len(self.plan.to_run),
+            counts.done,
+            counts.failed,
+            counts.lost,
+            self.stop.is_set(),
+            troubled,
         )
 
-
-def _run(plan: Plan, places: Places, tracker: MlflowTracker, address: str | None, quiet: bool) -> Launched:
-    study, storage = plan.study, places.storage
-    folder = storage.study(study.name)
-    summary = tracker.describe(note_of(plan), design_of(study))
-    delivery = Delivery(plan.trials, storage, tracker)
-    tracker.mark_members(delivery.specs, delivery.cells)
-    # A driver killed earlier may have left runs behind the storage, or said to be running.
-    delivery.catch_up()
-    failures = sum(result.state == "FAILED" for result in plan.results.values())
-    counts = Counts(len(plan.trials), done=len(plan.results) - failures, failed=failures)
-    courier = Courier(delivery)
-    stop = threading.Event()
-
-    def should_stop() -> bool:
-        if (folder / STOP_FILE).exists():
-            stop.set()
-        return stop.is_set()
-
-    tracker.reopen(summary)
-    courier.start()
-    with ProgressLine(counts, quiet) as line, _stop_on_signal(stop):
-        listen = _listener(plan, storage, courier, counts, line)
-        if not plan.to_run:
-            pass
-        elif address == INLINE:
-            run_inline(plan.to_run, storage, listen, should_stop)
+    def _run_trials(self, address: str | None, listen: Listener) -> None:
+        if not self.plan.to_run:
+            return
+        storage, resources = self.places.storage, self.plan.study.resources
+        if address == INLINE:
+            run_inline(self.plan.to_run, storage, listen, self._should_stop)
         else:
-            run_on_ray(plan.to_run, storage, study.resources, listen, should_stop, folder / "ray", address)
-    courier.close()
-    # Whoever is still said to be running was stopped.
-    delivery.catch_up()
-    delivery.close_cells()
-    publish(make_plan(study, storage), places, tracker, summary)
-    stopped = stop.is_set()
-    tracker.end(summary, "STOPPED" if stopped else "DONE", "stopped by a user" if stopped else "")
-    return Launched(
-        study.name,
-        len(plan.trials),
-        len(plan.to_run),
-        counts.done,
-        counts.failed,
-        counts.lost,
-        stopped,
-        courier.troubled,
-    )
+            run_on_ray(self.plan.to_run, storage, resources, listen, self._should_stop, self.folder / "ray", address)
+
+    def _should_stop(self) -> bool:
+        if (self.folder / STOP_FILE).exists():
+            self.stop.set()
+        return self.stop.is_set()
+
+    def _settle(self, ending: str, reason: str) -> str:
+        """Deliver what the courier could not, and close every run; why the store lacks something, if it does."""
+        try:
+            # Whoever is still said to be running was stopped.
+            self.delivery.catch_up()
+            self.delivery.close_cells()
+            publish(self.plan.renewed(self.places.storage), self.places, self.tracker, self.summary)
+            self.tracker.end(self.summary, ending, reason)
+        except (*STORE_ERRORS, InputError) as error:
+            return str(error).splitlines()[0]
+        return ""
 
 
 def request_stop(study: str, places: Places) -> bool:
@@ -182,13 +212,6 @@ def _figures(result: TrialResult) -> str:
 def _mean_dsc(result: TrialResult) -> float:
     values = [value for name, value in result.metrics.items() if name.startswith("dsc.")]
     return sum(values) / len(values) if values else 0.0
-
-
-def _without_failures(plan: Plan, storage: Storage) -> Plan:
-    failed = [key for key, result in plan.results.items() if result.state == "FAILED"]
-    for key in failed:
-        storage.forget_result(key)
-    return Plan(plan.study, plan.trials, {key: plan.results[key] for key in plan.results if key not in failed})
 
 
 @contextmanager

@@ -1,0 +1,91 @@
+"""What all commands share: options, the way results are shown, and how errors are told."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from trainers.errors import DicestudyError, Fault, InputError
+
+if TYPE_CHECKING:
+    from study.places import Places
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+class Faces(click.Group):
+    """Commands whose errors are read by people: one line a fault, no traceback, the exit code of the error."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; exit 1 if it failed, 2 if the input was wrong."""
+        try:
+            return super().invoke(ctx)
+        except InputError as error:
+            for fault in error.faults:
+                click.echo(f"error: {fault}", err=True)
+            ctx.exit(error.exit_code)
+        except DicestudyError as error:
+            click.echo(f"error: {error}", err=True)
+            ctx.exit(error.exit_code)
+        except OSError as error:
+            if isinstance(error, BrokenPipeError):
+                # Somebody downstream (head) has seen enough.
+                sys.stderr.close()
+                ctx.exit(0)
+            place = f"{error.filename}: " if error.filename else ""
+            click.echo(f"error: {place}{error.strerror or error}", err=True)
+            ctx.exit(1)
+
+
+def with_places(command: Command) -> Command:
+    """The options that say where records are."""
+    for option in (
+        click.option("--storage", help="Folder of checkpoints, prepared data and results [DICESTUDY_STORAGE]."),
+        click.option("--store", help="MLflow tracking URI [DICESTUDY_STORE]."),
+    ):
+        command = option(command)
+    return command
+
+
+def with_json(command: Command) -> Command:
+    """The option to print JSON instead of text."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(command)
+
+
+quiet_anyway = click.option("--quiet", is_flag=True, expose_value=False, help="Print nothing but results and errors.")
+"""For commands that print nothing else."""
+quiet_option = click.option("--quiet", is_flag=True, help="Print nothing but results and errors.")
+
+
+def places_of(store: str | None, storage: str | None) -> Places:
+    """Where records are, by options, environment or default."""
+    from study.places import Places
+
+    return Places.find(store, storage)
+
+
+def writable(path: Path, folder: bool = False) -> Path:
+    """A place that a user named for a result. Raises: InputError if nothing can be written there."""
+    from study.storage import is_writable
+
+    if not is_writable(path if folder else path.parent) or (path.is_dir() and not folder):
+        raise InputError(Fault(str(path), "cannot be written", "choose another place with -o"))
+    return path
+
+
+def show(found: Any, as_text: Callable[[Any], str], as_json: bool) -> None:
+    """Print a result as text or JSON."""
+    if as_json:
+        show_json(found)
+    else:
+        click.echo(as_text(found))
+
+
+def show_json(value: Any) -> None:
+    """Print JSON."""
+    click.echo(json.dumps(value, indent=1, allow_nan=False, ensure_ascii=False))
