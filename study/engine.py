@@ -217,6 +217,9 @@ def quiet_environment(stock_loggers: bool = False) -> None:
 def _session(address: str | None) -> Iterator[None]:
     """A connection to Ray for as long as the trials run."""
     quiet_environment()
+    if address is not None and _has_token():
+        # Ray itself uses a token that is there for a cluster that it starts, but not for one that it joins.
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
     import ray
 
     options: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
@@ -229,6 +232,9 @@ def _session(address: str | None) -> Iterator[None]:
     try:
         ray.init(**options)
     except (ConnectionError, ValueError) as error:
+        if "AuthenticationError" in str(error.__cause__):
+            wanted = "set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN, or RAY_AUTH_TOKEN_PATH to a file with it"
+            raise InputError(Fault(f"address {address}", "the Ray cluster refuses our token", wanted)) from None
         raise _no_cluster(address, str(error).splitlines()[0]) from None
     # What goes wrong reaches the listener; its traceback would only tear the progress line.
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
@@ -253,3 +259,9 @@ def _no_cluster(address: str | None, why: str) -> InputError:
             f"address {address}", f"no Ray cluster answers: {why}", "give HOST:PORT of one started by ray start --head"
         )
     )
+
+
+def _has_token() -> bool:
+    """Whether Ray would find an authentication token."""
+    named = {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & set(os.environ)
+    return bool(named) or (Path.home() / ".ray" / "auth_token").exists()

@@ -154,7 +154,7 @@ class _Launch:
             self.delivery.close_cells()
             publish(self.plan.renewed(self.places.storage), self.places, self.tracker, self.summary)
             self.tracker.end(self.summary, ending, reason)
-        except (*STORE_ERRORS, InputError) as error:
+        except (*STORE_ERRORS, OSError, InputError) as error:
             return str(error).splitlines()[0]
         return ""
 

@@ -22,7 +22,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from study.storage import is_writable
 from trainers.errors import Fault, InputError
 
-STORE_ERRORS = (MlflowException, SQLAlchemyError, OSError)
+STORE_ERRORS = (MlflowException, SQLAlchemyError)
 """What a store that goes away raises."""
 
 for _name in ("mlflow", "alembic"):
@@ -72,7 +72,7 @@ def open_client(store: str, create: bool = True) -> MlflowClient:
             file.parent.mkdir(parents=True, exist_ok=True)
         client = MlflowClient(store)
         client.search_experiments(max_results=1)
-    except (MlflowException, OSError) as error:
+    except (*STORE_ERRORS, OSError) as error:
         raise InputError(_silence(store, error)) from None
     return client
 

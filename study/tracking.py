@@ -152,6 +152,9 @@ class MlflowTracker:
         """Say that the run goes on, or begins anew."""
         if run.state == "RUNNING":
             return
+        if run.state == "FAILED":  # its own fault, so it begins anew
+            self.forget(run)
+            return
         self.log_tags(run, {STATE: "RUNNING", REASON: ""})
         self.client.update_run(run.run_id, "RUNNING")
         run.state = "RUNNING"

@@ -1,13 +1,20 @@
 """Ray Tune itself: the same results as inline, and a driver killed in the middle."""
 
 import os
+import shutil
 import signal
+import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections import Counter
+from contextlib import contextmanager
+from pathlib import Path
 
+import psutil
 import pytest
+import ray
 from mlflow import MlflowClient
 
 from study.launching import INLINE, launch
@@ -15,6 +22,7 @@ from study.places import Places
 from study.plan import make_plan
 from study.reader import parse_study
 from study.storage import Storage
+from trainers.errors import InputError
 from trainers.outcome import CASES_FILE, load_result
 
 pytestmark = pytest.mark.engine
@@ -101,7 +109,59 @@ def test_a_stopped_study_goes_on_where_it_was(study_text, tmp_path):
 
 
 def test_an_address_where_no_cluster_is(study, places):
-    from trainers.errors import InputError
-
     with pytest.raises(InputError, match="no Ray cluster answers"):
         launch(study, places, address="127.0.0.1:9", quiet=True)
+
+
+@contextmanager
+def ray_head(folder):
+    """A Ray cluster of one node in processes of its own; its address."""
+    host = ray.util.get_node_ip_address()  # Ray takes a loopback address for this one
+    with socket.socket() as probe:
+        probe.bind((host, 0))
+        port = probe.getsockname()[1]
+    sockets = tempfile.mkdtemp()  # a short path, since Ray keeps sockets below it
+    command = [
+        *(str(Path(sys.executable).parent / "ray"), "start", "--head", "--block", "--port", str(port)),
+        *("--node-ip-address", host, "--num-cpus", "2", "--include-dashboard", "false"),
+        *("--disable-usage-stats", "--temp-dir", sockets),
+    ]
+    log = folder / "ray.log"
+    with log.open("w") as output:
+        head = subprocess.Popen(command, stdout=output, stderr=output, start_new_session=True)
+    try:
+        deadline = time.monotonic() + 60
+        while "Ray runtime started" not in log.read_text():
+            assert head.poll() is None, log.read_text()
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+        yield f"{host}:{port}"
+        assert head.poll() is None  # a cluster that was there before the study is there after it
+    finally:
+        for process in [*psutil.Process(head.pid).children(recursive=True), head]:
+            process.kill()
+        head.wait()
+        shutil.rmtree(sockets, ignore_errors=True)
+
+
+def test_an_existing_cluster_by_its_address(study_text, places, tmp_path):
+    text = study_text.replace("phi: [I, BI]", "phi: I").replace("[1.0e-7, v_hat]", "1.0e-7")
+    (tmp_path / "study.yaml").write_text(text)
+    (tmp_path / "large.yaml").write_text(text + "resources: {cpus: 64}\n")
+
+    def call(name, address):
+        # In a process of its own: Ray reads how to authenticate when it is imported.
+        command = [
+            *(sys.executable, "-m", "study.cli", "launch", str(tmp_path / name), "--address", address),
+            *("--store", places.store, "--storage", str(places.storage.root)),
+        ]
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+
+    with ray_head(tmp_path) as address:
+        refused = call("large.yaml", address)
+        assert refused.returncode == 2, refused.stderr
+        assert "a trial asks for 64, and the cluster at" in refused.stderr
+        ended = call("study.yaml", address)
+    assert ended.returncode == 0, ended.stderr
+    assert "2 of 2 trials done" in ended.stdout
+    assert {run.info.status for run in runs(places)} == {"FINISHED"}
