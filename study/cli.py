@@ -242,9 +242,9 @@ def map_command(study: str, output: Path | None, store: str | None, storage: str
     found = transition_map(study_name(study), places_of(store, storage))
     show(found, map_text, as_json)
     if output is not None:
-        from study.publish import write_found_map
+        from study.publish import write_map
 
-        for path in write_found_map(found, output):
+        for path in write_map(found, output):
             click.echo(f"wrote {path}", err=True)
 
 

@@ -67,21 +67,19 @@ def publish(plan: Plan, places: Places, tracker: MlflowTracker, run: TrackedRun)
     write_text_whole(folder / "study.yaml", text)
     tables = read_tables(study.name, places)
     log_cells(tracker, tables)
-    files = [folder / "study.yaml", *write_map(tables, folder), *write_table(tables, folder)]
+    files = [
+        folder / "study.yaml",
+        *write_map(analysis_answers.transition_map(tables, np.random.default_rng(SEED)), folder),
+        *write_table(tables, folder),
+    ]
     write_text_whole(folder / "report.html", report_html(study.name, tables, text))
     for path in [*files, folder / "report.html"]:
         tracker.log_file(run, path)
     tracker.describe(note_of(plan, tables), design_of(study), study.key)
 
 
-def write_map(tables: StudyTables, folder: Path) -> list[Path]:
-    """The transition map as ``map.json``, ``map.csv`` (a row a point) and one PNG a slice that has a line."""
-    found = analysis_answers.transition_map(tables, np.random.default_rng(SEED))
-    return write_found_map(found, folder)
-
-
-def write_found_map(found: dict[str, Any], folder: Path) -> list[Path]:
-    """Write a map that is computed already."""
+def write_map(found: dict[str, Any], folder: Path) -> list[Path]:
+    """A transition map as ``map.json``, ``map.csv`` (a row a point) and one PNG a slice that has a line."""
     written = [folder / "map.json", folder / "map.csv", folder / "map.txt"]
     write_text_whole(written[0], json.dumps(found, indent=1, allow_nan=False))
     write_text_whole(written[1], _csv(analysis_answers.map_rows(found)))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -13,7 +12,7 @@ from mlflow import MlflowClient
 from analysis.table import Emptied, StudyTables
 from study.places import Places
 from study.settings import RESOLVED
-from study.store import open_client
+from study.store import all_runs, open_client
 from study.tables import make_tables
 from study.tracking import CELL, DESIGN, IN_STUDY, KEY, KIND, NOTHING, REASON, STATE
 from trainers.errors import Fault, InputError
@@ -33,7 +32,7 @@ def read_tables(study: str, places: Places) -> StudyTables:
     design = _design(client, experiment, study)
     runs = [
         run
-        for run in _runs(client, experiment, f"tags.`{KIND}` = 'trial' AND tags.`{IN_STUDY}` = 'true'")
+        for run in all_runs(client, experiment, f"tags.`{KIND}` = 'trial' AND tags.`{IN_STUDY}` = 'true'")
         if run.data.tags.get(STATE) in ("DONE", "FAILED")
     ]
     with TemporaryDirectory() as scratch:
@@ -80,16 +79,6 @@ def _design(client: MlflowClient, experiment: str, study: str) -> dict[str, Any]
         raise InputError(Fault(study, "is an experiment of the store, but no study of ours", "choose another name"))
     design: dict[str, Any] = json.loads(text)
     return design
-
-
-def _runs(client: MlflowClient, experiment: str, where: str) -> Iterator[Any]:
-    token = None
-    while True:
-        page = client.search_runs([experiment], where, max_results=1000, page_token=token)
-        yield from page
-        token = page.token
-        if not token:
-            return
 
 
 def _row(run: Any) -> dict[str, object]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 # Before mlflow is imported: a study reports to its own store alone, and an address that does not answer
@@ -32,6 +34,7 @@ logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
 
 REMEDY = "start it, or give another with --store or DICESTUDY_STORE"
 SECONDS_TO_ANSWER = 10
+RUNS_A_PAGE = 1000
 
 
 def require_store(store: str) -> None:
@@ -75,6 +78,17 @@ def open_client(store: str, create: bool = True) -> MlflowClient:
     except (*STORE_ERRORS, OSError) as error:
         raise InputError(_silence(store, error)) from None
     return client
+
+
+def all_runs(client: MlflowClient, experiment: str, where: str) -> Iterator[Any]:
+    """Every run of an experiment that a filter lets through, page by page."""
+    token = None
+    while True:
+        page = client.search_runs([experiment], where, max_results=RUNS_A_PAGE, page_token=token)
+        yield from page
+        token = page.token
+        if not token:
+            return
 
 
 def _silence(store: str, error: Exception) -> Fault:

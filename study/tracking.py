@@ -17,7 +17,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag
 
 from study.settings import Value
-from study.store import open_client
+from study.store import all_runs, open_client
 
 KIND, KEY, CELL, STUDY = "dicestudy.kind", "dicestudy.key", "dicestudy.cell", "dicestudy.study"
 STATE, REASON, EPOCHS, IN_STUDY = "dicestudy.state", "dicestudy.reason", "dicestudy.epochs", "dicestudy.in_study"
@@ -56,7 +56,7 @@ class MlflowTracker:
         self.study = study
         self.experiment = self._experiment(artifact_root)
         self.runs: dict[tuple[str, str], TrackedRun] = {}
-        for run in self._existing():
+        for run in all_runs(self.client, self.experiment, f"tags.`{KIND}` != ''"):
             tags = run.data.tags
             identity = tags[KIND], tags.get(KEY, "")
             if identity in self.runs:
@@ -186,17 +186,6 @@ class MlflowTracker:
         with contextlib.suppress(OSError):
             artifact_root.mkdir(parents=True, exist_ok=True)
         return str(self.client.create_experiment(self.study, artifact_location=place))
-
-    def _existing(self) -> Iterable[Any]:
-        token = None
-        while True:
-            page = self.client.search_runs(
-                [self.experiment], f"tags.`{KIND}` != ''", max_results=1000, page_token=token
-            )
-            yield from page
-            token = page.token
-            if not token:
-                return
 
 
 def _now() -> int:
