@@ -24,7 +24,8 @@ from study.plan import make_plan
 from study.reader import parse_study
 from study.spec import StudySpec
 from study.storage import Storage
-from trainers.data.prepared import open_prepared, prepare
+from trainers.data.preparation import prepare
+from trainers.data.prepared import open_prepared
 from trainers.spec import TrialSpec
 
 STUDY = """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from importlib import resources
 from pathlib import Path
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 @click.version_option(package_name="dicestudy")
 def main() -> None:
     """What will my Dice loss do with labels that are missing, and with labels that are rightly empty?"""  # noqa: D400
+    # nibabel prints what it finds odd in a header; what matters of that is told as a fault.
+    logging.getLogger("nibabel.global").setLevel(logging.CRITICAL)
 
 
 @main.command()
@@ -58,18 +61,21 @@ def init(preset: str, output: str, quiet: bool) -> None:
 @with_json
 @quiet_option
 def check(study: str, as_json: bool, quiet: bool) -> None:
-    """Validate a STUDY file and the layout of its data, all faults at once."""
-    from study.check import check_study
+    """Validate a STUDY file and its data, every header and label, all faults at once."""
+    from study.check import check_study, check_text
+    from study.progress import step_bar
 
-    found = check_study(study)
+    with step_bar("reading headers and labels", quiet or as_json) as bar:
+        found = check_study(study, bar)
     if as_json:
         show_json(found)
     else:
         for fault in found["faults"]:
             click.echo(f"error: {Fault(fault['file'], fault['fault'], fault['remedy'])}", err=True)
-        if not quiet:
-            for name, value in found["statistics"].items():
-                click.echo(f"{name}: {value}")
+        for notice in found["notices"]:
+            click.echo(f"note: {notice}", err=True)
+        if found["ok"] and not quiet:
+            click.echo(check_text(found["statistics"]))
     if not found["ok"]:
         sys.exit(InputError.exit_code)
 

@@ -102,8 +102,9 @@ class Delivery:
             run,
             {f"final.{name}": value for name, value in result.metrics.items()}
             | {f"count.{name}": value for name, value in result.counts.items()}
-            | {"seconds": result.seconds},
+            | {"seconds": result.seconds, "memory_mib": result.memory_mib},
         )
+        self.tracker.log_tags(run, {f"dicestudy.target.{name}": value for name, value in result.targets.items()})
         self.tracker.log_file(run, self.storage.trial(spec.key) / CASES_FILE)
         # The ending last: a run that says DONE has everything.
         self.tracker.end(run, result.state, result.reason)

@@ -6,15 +6,16 @@ import logging
 import os
 import shutil
 import socket
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from study.plan import local_gpus
 from study.spec import ResourceSpec
 from study.storage import Storage
+from trainers.data.preparation import Work, one_by_one
 from trainers.errors import Fault, InputError
 from trainers.spec import TrialSpec
 
@@ -49,29 +50,90 @@ class Event:
 
 
 Listener = Callable[[Event], None]
+INLINE = "inline"
+"""An address that runs everything in the launching process, one after the other."""
+TASK_CASES = 8
+"""The most cases that one Ray task prepares."""
 
 
-def run_on_ray(
-    trials: Sequence[TrialSpec],
-    storage: Storage,
-    resources: ResourceSpec,
-    listen: Listener,
-    should_stop: Callable[[], bool],
-    scratch: Path,
-    address: str | None = None,
-) -> None:
-    """Run the trials with Ray Tune, on this machine or on the cluster at ``address``; returns when all are over.
+class Engine(Protocol):
+    """Where work is done; use as a context."""
 
-    ``listen`` hears of every trial's life in this process. Once ``should_stop`` says so, no trial starts and
-    those that run are ended; their checkpoints stay. ``scratch`` is a folder for Tune's own files.
-    """
-    with _session(address):
+    def __enter__(self) -> Engine: ...
+    def __exit__(self, *_: object) -> None: ...
+
+    def spread(self, work: Work, numbers: Sequence[int]) -> Iterable[dict[str, Any]]:
+        """Do the work on every number, in any order; the results as they come."""
+
+    def run_trials(
+        self,
+        trials: Sequence[TrialSpec],
+        storage: Storage,
+        resources: ResourceSpec,
+        listen: Listener,
+        should_stop: Callable[[], bool],
+        scratch: Path,
+    ) -> None:
+        """Run the trials; returns when all are over.
+
+        ``listen`` hears of every trial's life in this process. Once ``should_stop`` says so, no trial starts and
+        those that run are ended; their checkpoints stay. ``scratch`` is a folder for the engine's own files.
+        """
+
+
+class RayEngine:
+    """Ray, on this machine or the cluster at ``address``; started when there is something to do."""
+
+    def __init__(self, address: str | None = None) -> None:
+        self.address = address
+        self._stack = ExitStack()
+        self._started = False
+
+    def __enter__(self) -> RayEngine:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def _start(self) -> None:
+        if not self._started:
+            self._stack.enter_context(_session(self.address))
+            self._started = True
+
+    def spread(self, work: Work, numbers: Sequence[int]) -> Iterator[dict[str, Any]]:
+        """Do the work as Ray tasks, a few numbers each."""
+        if not numbers:
+            return
+        self._start()
+        import ray
+
+        shared = ray.put(work)
+        task = ray.remote(num_cpus=1)(_work_on)
+        # Small enough that the last task is not waited for long, large enough to be worth its start.
+        size = max(1, min(TASK_CASES, len(numbers) // int(4 * ray.cluster_resources().get("CPU", 1))))
+        waiting = [task.remote(shared, list(numbers[start : start + size])) for start in range(0, len(numbers), size)]
+        while waiting:
+            done, waiting = ray.wait(waiting)
+            for results in ray.get(done):
+                yield from results
+
+    def run_trials(
+        self,
+        trials: Sequence[TrialSpec],
+        storage: Storage,
+        resources: ResourceSpec,
+        listen: Listener,
+        should_stop: Callable[[], bool],
+        scratch: Path,
+    ) -> None:
+        """Run the trials with Ray Tune."""
+        self._start()
         from ray import tune
 
-        if address is not None:
+        if self.address is not None:
             import ray
 
-            _compare(resources, ray.cluster_resources(), f"the cluster at {address}")
+            _compare(resources, ray.cluster_resources(), f"the cluster at {self.address}")
         scratch.mkdir(parents=True, exist_ok=True)
         shared = {"storage": str(storage.root.resolve()), "device": "cuda" if resources.gpus else "cpu"}
         jobs = [{"key": spec.key, "spec": spec.model_dump_json(), **shared} for spec in trials]
@@ -101,18 +163,46 @@ def run_on_ray(
             shutil.rmtree(scratch, ignore_errors=True)
 
 
-def run_inline(
-    trials: Sequence[TrialSpec], storage: Storage, listen: Listener, should_stop: Callable[[], bool]
-) -> None:
-    """The same in this process, one trial after the other: for tests and debuggers."""
-    from study.worker import work
+class InlineEngine:
+    """The same in this process, one after the other: for tests and debuggers."""
 
-    for spec in trials:
-        if should_stop():
-            return
-        listen(Event("started", spec.key))
-        work(spec, storage, tell=lambda _, key=spec.key: listen(Event("epoch", key)))  # type: ignore[misc]
-        listen(Event("ended", spec.key))
+    def __enter__(self) -> InlineEngine:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def spread(self, work: Work, numbers: Sequence[int]) -> Iterator[dict[str, Any]]:
+        """Do the work here."""
+        return one_by_one(work, numbers)
+
+    def run_trials(
+        self,
+        trials: Sequence[TrialSpec],
+        storage: Storage,
+        resources: ResourceSpec,  # noqa: ARG002 one process has what it has
+        listen: Listener,
+        should_stop: Callable[[], bool],
+        scratch: Path,  # noqa: ARG002
+    ) -> None:
+        """Run the trials here."""
+        from study.worker import work
+
+        for spec in trials:
+            if should_stop():
+                return
+            listen(Event("started", spec.key))
+            work(spec, storage, tell=lambda _, key=spec.key: listen(Event("epoch", key)))  # type: ignore[misc]
+            listen(Event("ended", spec.key))
+
+
+def engine_at(address: str | None) -> Engine:
+    """The engine of an address: this machine's Ray, a cluster's, or ``inline``."""
+    return InlineEngine() if address == INLINE else RayEngine(address)
+
+
+def _work_on(work: Work, numbers: list[int]) -> list[dict[str, Any]]:
+    return [work(number) for number in numbers]
 
 
 def _run_job(config: dict[str, Any]) -> None:

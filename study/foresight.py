@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from analysis.explain import LabelStatistics, Prediction, member_of, predict, predict_crossing, push_curve
 from analysis.gradients import Member
 from analysis.plots import draw_push, new_figure
 from study.places import Places
-from study.plan import label_tables, make_plan
+from study.plan import inspect_data, make_plan, open_data
 from study.spec import StudySpec
 from trainers.assignment import Assignment, assign
 from trainers.epsilon import format_epsilon
@@ -73,20 +72,21 @@ def explain(study: StudySpec, places: Places | None = None, picture: Path | None
     """
     places = places or Places.find()
     cells = {spec.cell: spec for spec in reversed(make_plan(study, places.storage).trials)}
-    tables = label_tables(list(cells.values()), places.storage)
+    inspect_data(list(cells.values()), places.storage)
+    opened = open_data(list(cells.values()), places.storage)
     found = []
     for spec in reversed(cells.values()):
-        cases, classes, volumes = tables[spec.data_key]
-        given = assign(spec, cases, classes, volumes)
-        found += [_explain(spec, given, classes, volumes, name) for name in spec.empty.classes]
+        data = opened[spec.data_key]
+        given = assign(spec, data.table)
+        found += [_explain(spec, given, data.classes, name) for name in spec.empty.classes]
     if picture is not None:
         write_picture(found, picture)
     return [one.entry() for one in found]
 
 
-def statistics_of(given: Assignment, volumes: NDArray[np.int64], column: int) -> LabelStatistics:
-    """Volumes of one class over an epoch's cases, repetitions counted. volumes: (case, class) of the full labels."""
-    index = np.repeat(given.train, given.weights)
+def statistics_of(given: Assignment, column: int) -> LabelStatistics:
+    """Volumes of one class over an epoch's cases, repetitions counted."""
+    volumes, index = given.volumes, np.repeat(given.train, given.weights)
     own, hidden = volumes[index, column], given.hidden[index, column]
     labelled = ~hidden & (own > 0)
     others = np.where(given.hidden[index], 0, volumes[index])
@@ -120,10 +120,8 @@ def write_picture(found: Sequence[_Explained], path: Path) -> None:
     write_whole(path, lambda file: figure.savefig(file, format="png", dpi=150))
 
 
-def _explain(
-    spec: TrialSpec, given: Assignment, classes: Sequence[str], volumes: NDArray[np.int64], name: str
-) -> _Explained:
-    statistics = statistics_of(given, volumes, list(classes).index(name))
+def _explain(spec: TrialSpec, given: Assignment, classes: Sequence[str], name: str) -> _Explained:
+    statistics = statistics_of(given, list(classes).index(name))
     loss = spec.loss.terms[0].name if len(spec.loss.terms) == 1 else ""
     member = member_of(loss, spec.loss.terms[0].parameters)
     prediction = None

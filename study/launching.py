@@ -10,22 +10,20 @@ from dataclasses import dataclass
 from types import FrameType
 
 from study.delivery import Courier, Delivery
-from study.engine import Event, Listener, require_resources, run_inline, run_on_ray
+from study.engine import INLINE, Engine, Event, Listener, engine_at, require_resources
 from study.places import Places
-from study.plan import Plan, check_settings, make_plan, prepare_data
-from study.progress import Counts, ProgressLine
+from study.plan import Plan, check_settings, inspect_data, make_plan, open_data
+from study.progress import Counts, ProgressLine, step_bar
 from study.publish import design_of, note_of, publish
 from study.settings import setting_name, settings_of, varied_settings
 from study.spec import StudySpec
 from study.standing import keep_members
-from study.storage import STOP_FILE, Storage, is_written, writing
+from study.storage import STOP_FILE, Storage
 from study.store import STORE_ERRORS
 from study.tracking import MlflowTracker
 from trainers.errors import DicestudyError, Fault, InputError
+from trainers.locks import is_written, writing
 from trainers.outcome import TrialResult
-
-INLINE = "inline"
-"""An address that runs trials in the launching process, one after the other."""
 
 
 @dataclass(frozen=True)
@@ -71,19 +69,22 @@ def launch(
     places.require()
     if address != INLINE:
         require_resources(study.resources, address)
-    with writing(places.storage.study(study.name), f"study {study.name}"):
+    with step_bar("checking data", quiet) as bar:
+        inspect_data(plan.trials, places.storage, bar)
+    with writing(places.storage.study(study.name), f"study {study.name}"), engine_at(address) as engine:
         (places.storage.study(study.name) / STOP_FILE).unlink(missing_ok=True)
         failed = [key for key, result in plan.results.items() if result.state == "FAILED"] if retry_failed else []
         if failed or plan.to_run:
             say("preparing data")
-            prepare_data(plan.trials, places.storage)
+            with step_bar("preparing data", quiet) as bar:
+                open_data(plan.trials, places.storage, bar, engine.spread)
         for key in failed:
             places.storage.forget_result(key)
         plan = plan.renewed(places.storage)
         keep_members(study.name, list(plan.trials), plan.concurrent()[0], places)
         say(f"{len(plan.trials)} trials in {plan.cells} cells, {len(plan.to_run)} to run")
         try:
-            return _Launch(plan, places, failed, quiet).run(address)
+            return _Launch(plan, places, failed, quiet).run(engine)
         except STORE_ERRORS as error:
             text = str(error).splitlines()[0]
             raise DicestudyError(f"the tracking store stopped answering: {text}; launch again to go on") from error
@@ -107,7 +108,7 @@ class _Launch:
         self.counts = Counts(len(plan.trials), done=len(plan.results) - failures, failed=failures)
         self.stop = threading.Event()
 
-    def run(self, address: str | None) -> Launched:
+    def run(self, engine: Engine) -> Launched:
         """Run what is missing; whatever happens, the study's run gets its ending."""
         self.tracker.reopen(self.summary)
         courier = Courier(self.delivery)
@@ -115,7 +116,7 @@ class _Launch:
         ending, reason = "STOPPED", "the launch broke off"
         try:
             with ProgressLine(self.counts, self.quiet) as line, _stop_on_signal(self.stop):
-                self._run_trials(address, _listener(self.plan, self.places.storage, courier, self.counts, line))
+                self._run_trials(engine, _listener(self.plan, self.places.storage, courier, self.counts, line))
             ending, reason = ("STOPPED", "stopped by a user") if self.stop.is_set() else ("DONE", "")
         finally:
             courier.close()
@@ -132,14 +133,10 @@ class _Launch:
             troubled,
         )
 
-    def _run_trials(self, address: str | None, listen: Listener) -> None:
-        if not self.plan.to_run:
-            return
-        storage, resources = self.places.storage, self.plan.study.resources
-        if address == INLINE:
-            run_inline(self.plan.to_run, storage, listen, self._should_stop)
-        else:
-            run_on_ray(self.plan.to_run, storage, resources, listen, self._should_stop, self.folder / "ray", address)
+    def _run_trials(self, engine: Engine, listen: Listener) -> None:
+        if self.plan.to_run:
+            resources, scratch = self.plan.study.resources, self.folder / "ray"
+            engine.run_trials(self.plan.to_run, self.places.storage, resources, listen, self._should_stop, scratch)
 
     def _should_stop(self) -> bool:
         if (self.folder / STOP_FILE).exists():

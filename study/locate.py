@@ -7,7 +7,7 @@ from collections.abc import Callable, Hashable, Iterable
 from typing import Any
 
 import yaml
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from trainers.errors import Fault, InputError
 
@@ -69,6 +69,11 @@ def _children(node: Any) -> Iterable[tuple[str | int, tuple[int, Any]]]:
     if isinstance(node, yaml.SequenceNode):
         return [(index, (value.start_mark.line + 1, value)) for index, value in enumerate(node.value)]
     return []
+
+
+def field_names(model: type[BaseModel]) -> dict[str, str]:
+    """Names of a model's fields as a file writes them, with those of its attributes."""
+    return {field.alias or name: name for name, field in model.model_fields.items()}
 
 
 def dotted(path: Path) -> str:

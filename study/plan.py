@@ -7,22 +7,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from study.space import enumerate_trials
 from study.spec import StudySpec
 from study.storage import Storage
 from trainers.assignment import assign, divide
-from trainers.data.base import CaseInfo, DataSpec
-from trainers.data.prepared import open_prepared, prepare, prepare_distances
+from trainers.data.base import DataSpec
+from trainers.data.inspection import inspect
+from trainers.data.preparation import Progress, Run, one_by_one, prepare, prepare_distances
+from trainers.data.prepared import PreparedData, is_prepared, open_prepared
 from trainers.errors import Fault, InputError
-from trainers.labeling import map_volumes
+from trainers.networks import check_network
 from trainers.outcome import TrialResult
 from trainers.spec import TrialSpec
-
-LabelTable = tuple[tuple[CaseInfo, ...], tuple[str, ...], NDArray[np.int64]]
-"""Cases, classes, and the volume of every map (case, class) [voxels]."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +85,7 @@ def make_plan(study: StudySpec, storage: Storage) -> Plan:
 
     Raises: InputError with every fault of the data's layout.
     """
-    trials = enumerate_trials(study, _checked_key)
+    trials = enumerate_trials(study, _key_of_sound)
     return Plan(study, tuple(trials), _results(trials, storage))
 
 
@@ -123,33 +119,49 @@ def _raise_all(trials: Sequence[TrialSpec], check: Callable[[TrialSpec], object]
         raise InputError(list(dict.fromkeys(faults)))
 
 
-def label_tables(
-    trials: Sequence[TrialSpec], storage: Storage, progress: Callable[[int, int], None] | None = None
-) -> dict[str, LabelTable]:
-    """Prepare every source that the trials need, once; per data key its cases, classes and label volumes [voxels]."""
-    with_distances = {spec.data_key for spec in trials if spec.loss.needs_distance}
-    tables = {}
-    for key, source in {spec.data_key: spec.data for spec in trials}.items():
-        folder = prepare(source, storage.root, progress)
-        if key in with_distances:
-            prepare_distances(folder)
-        data = open_prepared(folder)
-        tables[key] = data.cases, data.classes, map_volumes(data.labels)
-    return tables
+def inspect_data(trials: Sequence[TrialSpec], storage: Storage, progress: Progress | None = None) -> None:
+    """Look whole at every source of the trials that is not prepared yet; what is prepared has been looked at.
+
+    Raises: InputError with every fault.
+    """
+    faults: list[Fault] = []
+    for key, source in _sources(trials).items():
+        if not is_prepared(storage.prepared(key)):
+            faults += inspect(source, progress).faults
+    if faults:
+        raise InputError(faults)
 
 
-def prepare_data(
-    trials: Sequence[TrialSpec], storage: Storage, progress: Callable[[int, int], None] | None = None
-) -> None:
-    """Prepare every source that the trials need, and see that each setting fits it.
+def open_data(
+    trials: Sequence[TrialSpec], storage: Storage, progress: Progress | None = None, run: Run = one_by_one
+) -> dict[str, PreparedData]:
+    """Prepare every source that the trials need, once; by data key. ``run`` may spread the cases over machines.
 
     Raises: InputError with every setting that does not fit its data.
     """
-    tables = label_tables(trials, storage, progress)
-    _raise_all(trials, lambda spec: assign(spec, *tables[spec.data_key]))
+    with_distances = {spec.data_key for spec in trials if spec.loss.needs_distance}
+    opened = {}
+    for key, source in _sources(trials).items():
+        folder = prepare(source, storage.root.absolute(), progress, run)
+        if key in with_distances:
+            prepare_distances(folder)
+        opened[key] = open_prepared(folder)
+    _raise_all(trials, lambda spec: _check(spec, opened[spec.data_key]))
+    return opened
 
 
-def _checked_key(source: DataSpec) -> str:
-    if faults := source.check_files():
-        raise InputError(faults)
+def _check(spec: TrialSpec, data: PreparedData) -> None:
+    assign(spec, data.table)
+    maps = len(data.classes) + (data.head == "softmax")
+    check_network(spec.protocol.network, data.channels, maps, data.patch, spec.batch_size)
+
+
+def _sources(trials: Sequence[TrialSpec]) -> dict[str, DataSpec]:
+    return {spec.data_key: spec.data for spec in trials}
+
+
+def _key_of_sound(source: DataSpec) -> str:
+    if source.survey().faults:
+        # Looked at whole, so that a missing file does not hide what is wrong with those that are there.
+        raise InputError(inspect(source).faults)
     return source.key()

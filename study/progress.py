@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TextIO
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 
 @dataclass
@@ -86,6 +88,18 @@ class ProgressLine:
             self.show()
         elif not self.quiet:
             print(f"{text}  [{self.counts}]", file=self.stream, flush=True)
+
+
+@contextmanager
+def step_bar(title: str, quiet: bool = False) -> Iterator[Callable[[int, int], None]]:
+    """Give a function that is told how many steps of how many are done; shows a bar in a terminal once it is."""
+    console = Console(file=sys.stderr)
+    if quiet or not console.is_terminal:
+        yield lambda *_: None
+        return
+    with Progress(BarColumn(bar_width=24), TextColumn(title), MofNCompleteColumn(), console=console) as bar:
+        task = bar.add_task(title, total=None, visible=False)
+        yield lambda done, total: bar.update(task, completed=done, total=total, visible=True)
 
 
 def clock(seconds: float | None) -> str:

@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from study.locate import Document, faults_of, unknown
+from study.locate import Document, faults_of, field_names, unknown
 from study.locate import Path as FieldPath
 from study.space import read_space
 from study.spec import StudySpec
@@ -76,8 +76,8 @@ def _known(value: Any, path: FieldPath) -> Iterable[str]:
     model: Any = StudySpec
     for part in path:
         value = value.get(part, {}) if isinstance(value, dict) else {}
-        model = _model_of(model.model_fields[part].annotation, value)
-    return model.model_fields if model is not None else ()
+        model = _model_of(model.model_fields[field_names(model)[str(part)]].annotation, value)
+    return field_names(model) if model is not None else ()
 
 
 def _model_of(annotation: Any, value: Any) -> type[BaseModel] | None:

@@ -32,7 +32,8 @@ def settings_of(spec: TrialSpec) -> dict[str, Value]:
                 named |= {f"schedule.{part}": entry for part, entry in value if part != "name"}
         else:
             named[name] = value
-    named |= {f"data.{name}": value for name, value in spec.data if name not in spec.data.UNKEYED}
+    fields = type(spec.data).model_fields
+    named |= {f"data.{fields[name].alias or name}": value for name, value in spec.data if name not in spec.data.UNKEYED}
     return {name: _flat(value) for name, value in named.items()}
 
 

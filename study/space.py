@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 from pydantic import ValidationError
 
-from study.locate import Path, lower_first, nearest, unknown
+from study.locate import Path, field_names, lower_first, nearest, unknown
 from study.spec import Space, StudySpec
+from study.splits import read_splits
 from trainers.data.base import DataSpec
 from trainers.epsilon import Epsilon
 from trainers.losses.taxonomy import PHIS, TAXONOMY
-from trainers.spec import LossSpec, ProtocolSpec, Regime, TermSpec, TrialSpec
+from trainers.spec import FoldSpec, LossSpec, ProtocolSpec, Regime, TermSpec, TrialSpec
 
 Term = dict[str, Any]
 """One loss as written: ``name``, ``weight``, ``parameters``."""
@@ -53,8 +54,11 @@ def enumerate_trials(study: StudySpec, data_key: Callable[[DataSpec], str]) -> l
     """All trials of the study's grid: no repeats, a fixed order, all cells once before any cell twice.
 
     ``data_key`` gives the content hash of a source's data (``DataSpec.key``).
+
+    Raises: InputError if the file of splits is at fault.
     """
     settings = list(_settings(read_space(study)))
+    splits = read_splits(study.splits, study.folds) if study.splits else [None] * study.folds
     keys: dict[str, str] = {}
     trials: dict[str, TrialSpec] = {}
     for seed, fold in itertools.product(range(study.seeds), range(study.folds)):
@@ -63,13 +67,19 @@ def enumerate_trials(study: StudySpec, data_key: Callable[[DataSpec], str]) -> l
             written = data.model_dump_json()
             if written not in keys:
                 keys[written] = data_key(data)
-            trial = make_trial(study, setting, data, keys[written], fold, seed)
+            trial = make_trial(study, setting, data, keys[written], fold, seed, splits[fold])
             trials.setdefault(trial.key, trial)
     return list(trials.values())
 
 
 def make_trial(
-    study: StudySpec, setting: Setting, data: DataSpec, data_key: str, fold: int = 0, seed: int = 0
+    study: StudySpec,
+    setting: Setting,
+    data: DataSpec,
+    data_key: str,
+    fold: int = 0,
+    seed: int = 0,
+    split: FoldSpec | None = None,
 ) -> TrialSpec:
     """The trial of one setting. Raises: pydantic's ValidationError if its values do not go together."""
     protocol = {name: value for name, value in setting.items() if name in ProtocolSpec.model_fields}
@@ -86,6 +96,7 @@ def make_trial(
         protocol=study.trial.model_copy(update=protocol),
         folds=study.folds,
         fold=fold,
+        split=split,
         seed=seed,
     )
 
@@ -105,7 +116,11 @@ def _data(study: StudySpec, setting: Setting) -> DataSpec:
     changes = {name.removeprefix("data."): value for name, value in setting.items() if name.startswith("data.")}
     if not changes:
         return study.data
-    return type(study.data).model_validate({**study.data.model_dump(), **changes})
+    return _changed(study.data, changes)
+
+
+def _changed(data: DataSpec, changes: dict[str, Any]) -> DataSpec:
+    return type(data).model_validate({**data.model_dump(by_alias=True), **changes})
 
 
 def _settings(axes: Axes) -> Iterator[Setting]:
@@ -125,7 +140,7 @@ def _clashes(study: StudySpec, axes: Axes) -> Iterator[tuple[Path, str, str]]:
 
 
 def _read_axes(study: StudySpec, space: Space, base: Path, faults: list[tuple[Path, str, str]]) -> dict[str, list[Any]]:
-    known = [*CORE, *ProtocolSpec.model_fields, *(f"data.{name}" for name in type(study.data).model_fields)]
+    known = [*CORE, *ProtocolSpec.model_fields, *(f"data.{name}" for name in field_names(type(study.data)))]
     read: dict[str, list[Any]] = {}
     for name, written in space.items():
         if name not in known and not name.startswith("loss."):
@@ -181,7 +196,7 @@ def _read_value(study: StudySpec, name: str, value: Any) -> Any:
             return value
     if name.startswith("data."):
         part = name.removeprefix("data.")
-        return getattr(type(study.data).model_validate({**study.data.model_dump(), part: value}), part)
+        return getattr(_changed(study.data, {part: value}), field_names(type(study.data))[part])
     if name.startswith("loss."):
         return value
     return getattr(ProtocolSpec.model_validate({**study.trial.model_dump(), name: value}), name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
@@ -58,6 +59,8 @@ class StudySpec(FrozenSpec):
     labeling: LabelingSpec
     trial: ProtocolSpec
     folds: int = Field(default=1, ge=1)
+    splits: Path | None = None
+    """A file that says the cases of each fold (nnU-Net's ``splits_final.json``); none: dealt out by subject."""
     seeds: int = Field(default=1, ge=1)
     search: SearchSpec
     resources: ResourceSpec = ResourceSpec()

@@ -6,9 +6,10 @@ import json
 from typing import Any
 
 from study.places import Places
-from study.storage import is_written, read_epochs
+from study.storage import read_epochs
 from trainers.errors import Fault, InputError
 from trainers.files import write_text_whole
+from trainers.locks import is_written
 from trainers.spec import TrialSpec
 
 TRIALS_FILE = "trials.json"

@@ -8,15 +8,12 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from study.storage import Journal, Storage, writing
+from study.storage import Journal, Storage
 from trainers.data.prepared import PreparedData, open_prepared
 from trainers.errors import InputError
+from trainers.locks import PATIENCE, writing
 from trainers.outcome import TrialResult, save_result
 from trainers.spec import TrialSpec
-
-PATIENCE = 6 * 3600.0
-"""Seconds that a trial waits for another process that writes it: one that is still dying, as after a killed driver,
-or another study that has the same trial, whose result will then be ours as well."""
 
 
 def work(
@@ -45,10 +42,10 @@ def work(
         except (OSError, MemoryError):
             raise
         except InputError as error:
-            result = TrialResult(key=spec.key, state="FAILED", reason="; ".join(map(str, error.faults)))
+            result = TrialResult(spec.key, "FAILED", "failed", "; ".join(map(str, error.faults)))
         except Exception as error:
             reason = f"{type(error).__name__}: {error}".splitlines()[0]
-            result = TrialResult(key=spec.key, state="FAILED", reason=reason, traceback=traceback.format_exc())
+            result = TrialResult(spec.key, "FAILED", "failed", reason, traceback=traceback.format_exc())
         save_result(folder, result)
         return result
 

@@ -5,9 +5,12 @@ import shlex
 from pathlib import Path
 
 import pytest
+import yaml
+from pydantic import TypeAdapter
 
 from study.cli import main
 from study.reader import parse_study
+from trainers.data.sources import AnyDataSpec
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -28,7 +31,8 @@ def test_every_link_of_the_readme_leads_somewhere(target):
 
 
 def test_the_study_file_of_the_readme_is_one():
-    (text,) = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
+    text, data = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
+    assert TypeAdapter(AnyDataSpec).validate_python(yaml.safe_load(data)["data"]).classes == ("tumor",)
     assert parse_study(text).name == "my-study"
 
 

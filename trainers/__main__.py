@@ -13,8 +13,11 @@ import yaml
 from pydantic import ValidationError
 from rich.progress import Progress
 
-from trainers.data.prepared import open_prepared, prepare, prepare_distances
+from trainers.data.inspection import inspect
+from trainers.data.preparation import prepare, prepare_distances
+from trainers.data.prepared import is_prepared, open_prepared
 from trainers.errors import DicestudyError, Fault, InputError
+from trainers.networks import check_network
 from trainers.spec import TrialSpec
 
 
@@ -42,14 +45,19 @@ def run(path: Path, storage: Path, device: str) -> None:
     spec = read_spec(path)
     from trainers.trial import run_trial
 
+    if not is_prepared(storage / "prepared" / spec.data_key) and (faults := inspect(spec.data).faults):
+        raise InputError(faults)
     folder = prepare(spec.data, storage)
     if spec.loss.needs_distance:
         prepare_distances(folder)
+    data = open_prepared(folder)
+    maps = len(data.classes) + (data.head == "softmax")
+    check_network(spec.protocol.network, data.channels, maps, data.patch, spec.batch_size)
     with Progress(transient=True) as progress:
         task = progress.add_task(f"trial {spec.key}", total=spec.protocol.epochs)
         result = run_trial(
             spec,
-            open_prepared(folder),
+            data,
             storage / "trials" / spec.key,
             lambda record: progress.update(task, completed=record["epoch"]),
             device,

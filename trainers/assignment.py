@@ -11,10 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from trainers.data.base import CaseInfo
-from trainers.data.splits import split
+from trainers.data.base import CaseInfo, LabelTable
+from trainers.data.splits import split, split_by_name
 from trainers.errors import Fault, InputError
 from trainers.labeling import hidden_maps, sampling_weights, v_hat
+from trainers.patches import mean_volumes
 from trainers.spec import TrialSpec
 
 
@@ -23,14 +24,16 @@ class Assignment:
     """The cases of one trial and their labeling.
 
     train, held_out: indices into the data's cases; weights: how often an epoch sees each training case;
-    hidden: (case of the whole data, class) maps that the labeling empties; v_hat, eps: per class [voxels],
-    ``eps`` empty for a loss without ε.
+    hidden: (case of the whole data, class) maps that the labeling empties; volumes: (case of the whole data,
+    class) of the full label in a training patch [voxels], on average where patches are drawn; v_hat, eps: per
+    class [voxels], ``eps`` empty for a loss without ε.
     """
 
     train: list[int]
     held_out: list[int]
     weights: NDArray[np.int64]
     hidden: NDArray[np.bool_]
+    volumes: NDArray[np.int64] | NDArray[np.float64]
     v_hat: dict[str, float]
     eps: dict[str, float]
 
@@ -45,7 +48,10 @@ def divide(spec: TrialSpec, cases: Sequence[CaseInfo]) -> tuple[list[int], list[
 
     Raises: InputError if the split cannot be made, or a batch is larger than an epoch.
     """
-    train, held_out = split(cases, spec.fold, spec.folds)
+    if spec.split is not None:
+        train, held_out = split_by_name(cases, spec.split.train, spec.split.held_out)
+    else:
+        train, held_out = split(cases, spec.fold, spec.folds)
     weights = sampling_weights([cases[i] for i in train], spec.protocol.sampling)
     if spec.batch_size > weights.sum():
         raise InputError(
@@ -59,19 +65,30 @@ def divide(spec: TrialSpec, cases: Sequence[CaseInfo]) -> tuple[list[int], list[
     return train, np.random.default_rng([spec.seed, 2]).permutation(held_out).tolist(), weights
 
 
-def assign(
-    spec: TrialSpec, cases: Sequence[CaseInfo], classes: Sequence[str], volumes: NDArray[np.int64]
-) -> Assignment:
-    """Split, label and weigh the cases as ``spec`` says. volumes: (case, class) of the full labels [voxels].
+def assign(spec: TrialSpec, table: LabelTable) -> Assignment:
+    """Split, label and weigh the cases as ``spec`` says.
 
     Raises: InputError as ``divide`` does, or if ε is a multiple of a v̂ of 0.
     """
+    cases, classes = table.cases, table.classes
     train, held_out, weights = divide(spec, cases)
     hidden = np.zeros((len(cases), len(classes)), dtype=bool)
     for part in (train, sorted(held_out)):
         hidden[part] = hidden_maps([cases[i] for i in part], classes, spec.labeling, spec.empty, spec.seed)
+    volumes = patch_volumes(spec, table, hidden)
     means = dict(zip(classes, v_hat(volumes[train], hidden[train], weights).tolist(), strict=True))
-    return Assignment(train, held_out, weights, hidden, means, resolve_epsilon(spec, means))
+    return Assignment(train, held_out, weights, hidden, volumes, means, resolve_epsilon(spec, means))
+
+
+def patch_volumes(
+    spec: TrialSpec, table: LabelTable, hidden: NDArray[np.bool_]
+) -> NDArray[np.int64] | NDArray[np.float64]:
+    """Volume of every full map in a training patch (case, class) [voxels]. hidden: (case, class)."""
+    if table.whole is None:
+        return table.volumes
+    where = spec.protocol.patches
+    rows = zip(table.whole, hidden, strict=True)
+    return np.stack([mean_volumes(label, row, table.patch, where) for label, row in rows])
 
 
 def resolve_epsilon(spec: TrialSpec, v_hat: dict[str, float]) -> dict[str, float]:

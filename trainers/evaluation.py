@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,10 +16,20 @@ from trainers.batch import Batch
 from trainers.data.base import Head
 from trainers.data.prepared import PreparedData
 from trainers.metrics import CaseScore, score_case
-from trainers.spec import ProtocolSpec
 
 TrialLoss = Callable[[Tensor, Batch], Tensor]
 """Loss of probabilities (batch, map, *space) on a batch."""
+
+
+def use_device(name: str) -> torch.device:
+    """The device, set up to give the same bits each time."""
+    device = torch.device(name)
+    if device.type == "cuda":
+        # cuBLAS asks for it where its workspaces must not change results.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.backends.cudnn.benchmark = False
+        torch.use_deterministic_algorithms(mode=True, warn_only=True)
+    return device
 
 
 @dataclass(frozen=True)
@@ -28,27 +39,29 @@ class Computing:
     device: torch.device
     precision: str
     head: Head
-
-    @classmethod
-    def of(cls, protocol: ProtocolSpec, head: Head, device: str) -> Computing:
-        """As the protocol asks, on ``device``."""
-        return cls(torch.device(device), protocol.precision, head)
+    twins: bool = True
+    """Whether a batch of one may be computed beside a copy of itself; not where a network mixes cases."""
 
     def autocast(self) -> torch.autocast:
         """Context in which the network computes."""
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
 
     def tensor(self, array: NDArray[np.generic]) -> Tensor:
-        """A float32 tensor (batch, map, *space) on the device, in the layout that convolutions like best."""
+        """A float32 tensor (batch, map, *space) on the device, as ``arrange`` gives it."""
+        return self.arrange(torch.from_numpy(array))
+
+    def arrange(self, images: Tensor) -> Tensor:
+        """The same images (batch, map, *space) on the device, in the layout that convolutions like best."""
         # Measured on the CPU: channels-last makes a training step 1.2 (fp32) to 1.3 (bf16) times as fast.
-        layout = torch.channels_last_3d if array.ndim == 5 else torch.channels_last
-        return torch.from_numpy(np.ascontiguousarray(array)).to(self.device, torch.float32, memory_format=layout)
+        layout = torch.channels_last_3d if images.ndim == 5 else torch.channels_last
+        return images.to(self.device, torch.float32, memory_format=layout)
 
     def logits(self, network: nn.Module, images: Tensor) -> Tensor:
         """Logits (batch, map, *space) in float32."""
         # A batch of one takes a slow 3-D convolution in torch on the CPU (fp32: 3 times the time of a batch
-        # of two). No layer of ours mixes cases, so a twin that is dropped changes nothing but the speed.
-        alone = len(images) == 1 and self.device.type == "cpu" and self.precision == "fp32"
+        # of two). Where no layer mixes cases, a twin that is dropped changes nothing but the speed.
+        slow = self.device.type == "cpu" and self.precision == "fp32" and images.ndim == 5
+        alone = slow and len(images) == 1 and self.twins
         with self.autocast():
             output: Tensor = network(torch.cat([images, images]) if alone else images)
         return (output[:1] if alone else output).float()
@@ -57,43 +70,35 @@ class Computing:
         """Sigmoid per map, or softmax over the maps, background first."""
         return logits.sigmoid() if self.head == "sigmoid" else logits.softmax(dim=1)
 
-    def harden(self, logits: Tensor) -> Tensor:
+    def harden(self, probabilities: Tensor) -> Tensor:
         """Foreground maps (batch, class, *space) bool: probability above ½, or the likeliest map."""
         if self.head == "sigmoid":
-            return logits > 0
-        winner = logits.argmax(dim=1, keepdim=True)
-        maps = torch.arange(1, logits.shape[1], device=logits.device).view(1, -1, *[1] * (logits.ndim - 2))
-        return winner == maps
+            return probabilities > 0.5
+        winner = probabilities.argmax(dim=1, keepdim=True)
+        maps = torch.arange(1, probabilities.shape[1], device=probabilities.device)
+        return winner == maps.view(1, -1, *[1] * (probabilities.ndim - 2))
 
 
 @torch.no_grad()
 def evaluate(
     network: nn.Module,
     data: PreparedData,
-    indices: Sequence[int],
-    hidden: NDArray[np.bool_],
-    distances: bool,
-    batch_size: int,
+    batches: Iterable[tuple[Sequence[int], Batch]],
     computing: Computing,
     loss: TrialLoss,
 ) -> tuple[float, list[CaseScore]]:
-    """Mean loss under the labeling in force, and scores against the full labels.
+    """Mean loss under the labeling in force, and scores of the same patches against the full labels.
 
-    indices: cases to look at; hidden: (case of the whole data, class) maps that the labeling empties, for
-    the loss and the ``emptied`` flag alone; distances: whether the loss needs them. The order of ``indices``
-    decides which cases share a batch, as a batch-wise loss can tell.
+    batches: the cases to look at, with their indices; which of them share one a batch-wise loss can tell.
     """
+    network.eval()
     losses: list[float] = []
     scores: list[CaseScore] = []
-    for start in range(0, len(indices), batch_size):
-        chosen = list(indices[start : start + batch_size])
-        batch = Batch.of(data, chosen, hidden, distances)
-        labels = data.labels[chosen]
-        logits = computing.logits(network, computing.tensor(batch.images))
-        losses.append(float(loss(computing.probabilities(logits), batch)) * len(chosen))
-        maps = computing.harden(logits)
-        truth = torch.from_numpy(labels).to(computing.device).bool()
-        space = tuple(range(2, labels.ndim))
+    for chosen, batch in batches:
+        probabilities = computing.probabilities(computing.logits(network, computing.arrange(batch.images)))
+        losses.append(float(loss(probabilities, batch)) * len(chosen))
+        maps, truth = computing.harden(probabilities), batch.labels.bool()
+        space = tuple(range(2, truth.ndim))
         overlap, predicted, true = (values.sum(dim=space).tolist() for values in (maps & truth, maps, truth))
         for row, index in enumerate(chosen):
             scores += score_case(
@@ -102,7 +107,7 @@ def evaluate(
                 overlap[row],
                 predicted[row],
                 true[row],
-                emptied=hidden[index].tolist(),
+                emptied=batch.hidden[row].tolist(),
                 voxel_ml=float(data.voxel_ml[index]),
             )
-    return math.fsum(losses) / len(indices), scores
+    return math.fsum(losses) / (len(scores) // len(data.classes)), scores

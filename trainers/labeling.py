@@ -30,14 +30,10 @@ def hidden_maps(
     return hidden
 
 
-def map_volumes(labels: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """Foreground voxels of every map: (case, class, *space) uint8 to (case, class) counts [voxels]."""
-    # Case by case: the labels may be memory-mapped, and their sum must not read them all at once.
-    return np.array([label.sum(axis=tuple(range(1, label.ndim)), dtype=np.int64) for label in labels])
-
-
 def v_hat(
-    volumes: NDArray[np.int64], hidden: NDArray[np.bool_], weights: NDArray[np.int64] | None = None
+    volumes: NDArray[np.int64] | NDArray[np.float64],
+    hidden: NDArray[np.bool_],
+    weights: NDArray[np.int64] | None = None,
 ) -> NDArray[np.float64]:
     """v̂ = E[Σ_φ y] of every class [voxels]: the mean volume of a training map, emptied ones counted as 0.
 

@@ -19,8 +19,9 @@ Metrics = dict[str, float]
 class CaseScore:
     """How one map of one held-out case was predicted.
 
-    dsc: 2|P∩G| / (|P|+|G|), NaN where both are empty; volumes [ml]; ``emptied``: the labeling in force
-    would hide this map, which tells it apart from one that is rightly empty (``gt_empty``).
+    dsc: 2|P∩G| / (|P|+|G|), NaN where both are empty; dsc_empty_1: the same, 1 where both are empty;
+    volumes [ml]; ``emptied``: the labeling in force would hide this map, which tells it apart from one that
+    is rightly empty (``gt_empty``).
     """
 
     case: str
@@ -28,6 +29,7 @@ class CaseScore:
     group: str
     class_: str
     dsc: float
+    dsc_empty_1: float
     dv_ml: float
     pred_ml: float
     true_ml: float
@@ -59,6 +61,7 @@ def score_case(
             group=info.group,
             class_=name,
             dsc=2 * o / (p + t) if p + t else math.nan,
+            dsc_empty_1=2 * o / (p + t) if p + t else 1.0,
             dv_ml=(p - t) * voxel_ml,
             pred_ml=p * voxel_ml,
             true_ml=t * voxel_ml,
@@ -78,11 +81,17 @@ def mean_dsc(scores: Iterable[CaseScore]) -> Metrics:
 def summarise(scores: Sequence[CaseScore], empty: EmptySpec) -> Metrics:
     """Final figures of a trial: means per group and class, and what became of the emptied group.
 
-    ``dsc.<group>.<class>``, ``dv_ml.<group>.<class>`` [ml]; ``retention.<class>``: mean over the emptied
-    group of predicted / true volume, clipped to [0, 1]; ``auc.<class>``: chance that a case of another
+    ``dsc.<group>.<class>``, ``dv_ml.<group>.<class>`` [ml]; where a group has maps of a class that are rightly
+    empty, ``dsc_empty_1.<group>.<class>``, in which two empty maps count 1 instead of being left out, and
+    ``fp_ml.<group>.<class>``, the mean volume [ml] predicted on those maps; ``retention.<class>``: mean over the
+    emptied group of predicted / true volume, clipped to [0, 1]; ``auc.<class>``: chance that a case of another
     group has the larger predicted volume than one of the emptied group, ties counting half.
     """
+    empty_maps = [score for score in scores if score.gt_empty]
+    touched = {(score.group, score.class_) for score in empty_maps}
     figures = _group_means(scores, "dsc") | _group_means(scores, "dv_ml")
+    figures |= _group_means([score for score in scores if (score.group, score.class_) in touched], "dsc_empty_1")
+    figures |= {name.replace("pred_ml", "fp_ml"): value for name, value in _group_means(empty_maps, "pred_ml").items()}
     for name in empty.classes:
         rows = [score for score in scores if score.class_ == name]
         emptied = [score for score in rows if score.group == empty.group]

@@ -17,25 +17,35 @@ RESULT_FILE = "result.json"
 CASES_FILE = "cases.csv"
 
 
+Ending = Literal["done", "collapsed", "diverged", "out_of_memory", "failed"]
+
+
 @dataclass(frozen=True)
 class TrialResult:
     """The ending of one trial.
 
-    state: DONE, or FAILED by its own fault; ``reason`` says which, ``traceback`` where it is not foreseen.
+    state: DONE, or FAILED by its own fault; ``ending`` says how, ``reason`` in words, ``traceback`` where it is
+    not foreseen. A ``collapsed`` trial is DONE: it was trained to its end, and finds nothing in any case.
     metrics: final figures (``trainers.metrics.summarise``). v_hat, eps_voxels: per class [voxels], ε empty
-    where the loss has none. counts: what training saw (steps, batches without any foreground…).
+    where the loss has none. counts: what training saw (steps, batches without any foreground…). targets:
+    hashes of the label maps that ``training`` saw and that ``scoring`` compared with: the second is the same
+    for every labeling of a fold, or something is wrong. memory_mib: the most that the trial took, of the device's
+    memory on a GPU, else of the process's, 0 where it was not measured.
     seconds: wall time of the training, summed over resumptions.
     """
 
     key: str
     state: Literal["DONE", "FAILED"]
+    ending: Ending = "done"
     reason: str = ""
     traceback: str = ""
     metrics: Metrics = field(default_factory=dict)
     v_hat: dict[str, float] = field(default_factory=dict)
     eps_voxels: dict[str, float] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)
+    targets: dict[str, str] = field(default_factory=dict)
     seconds: float = 0.0
+    memory_mib: float = 0.0
     device: str = "cpu"
 
 

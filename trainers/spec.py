@@ -16,9 +16,9 @@ from trainers.data.sources import AnyDataSpec
 from trainers.epsilon import EpsilonField, format_epsilon
 from trainers.losses.kinds import wanted_instead
 from trainers.losses.taxonomy import TAXONOMY, LossEntry, Phi
-from trainers.pooling import FEATURES, pool_factors
+from trainers.networks import NetworkSpec
+from trainers.protocol import AugmentSpec
 
-Network = Literal["tiny"]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
@@ -182,17 +182,41 @@ class ScheduleSpec(FrozenSpec):
         return {"name": value} if isinstance(value, str) else value
 
 
+class PatchSpec(FrozenSpec):
+    """Where training cuts patches from cases that are kept whole, and how these are predicted.
+
+    ``random``: with chance ``foreground`` about a labelled voxel, else anywhere; ``label``: about the middle of
+    the full label. ``overlap``: share of a window's side that the next one covers too, in prediction.
+    """
+
+    at: Literal["random", "label"] = "random"
+    foreground: float = Field(default=1 / 3, ge=0, le=1)
+    overlap: float = Field(default=0.5, ge=0, lt=1)
+
+    @classmethod
+    def parse(cls, value: object) -> object:
+        """Allow the bare name."""
+        return {"at": value} if isinstance(value, str) else value
+
+
+class FoldSpec(FrozenSpec):
+    """The cases of one fold, by name, where a file says them."""
+
+    train: tuple[str, ...] = Field(min_length=1)
+    held_out: tuple[str, ...] = Field(min_length=1)
+
+
 class ProtocolSpec(FrozenSpec):
     """How a trial trains; everything here can be searched over."""
 
-    network: Network = "tiny"
+    network: NetworkSpec = NetworkSpec(name="tiny")
     epochs: int = Field(ge=1)
     lr: Positive = 1e-3
     schedule: Annotated[ScheduleSpec, BeforeValidator(ScheduleSpec.parse)] = ScheduleSpec()
     weight_decay: float = Field(default=0.0, ge=0)
     clip: Positive | None = None
     """Gradient norm above which a step is scaled down; None for never."""
-    augment: Literal["none", "flip"] = "flip"
+    augment: Annotated[AugmentSpec, BeforeValidator(AugmentSpec.parse)] = AugmentSpec(flip="all")
     precision: Literal["fp32", "bf16"] = "fp32"
     threads: int = Field(default=1, ge=1)
     """CPU threads of torch. Keyed: the order of a parallel sum changes the last bits."""
@@ -200,6 +224,8 @@ class ProtocolSpec(FrozenSpec):
     """Epochs between two validations."""
     sampling: dict[str, Annotated[int, Field(ge=1)]] = Field(default_factory=dict)
     """How many times an epoch sees each case of a group; 1 for a group not named."""
+    patches: Annotated[PatchSpec, BeforeValidator(PatchSpec.parse)] = PatchSpec()
+    """For data with ``crop: none``."""
 
 
 class TrialSpec(FrozenSpec):
@@ -223,6 +249,8 @@ class TrialSpec(FrozenSpec):
     protocol: ProtocolSpec
     folds: int = Field(default=1, ge=1)
     fold: int = Field(default=0, ge=0)
+    split: FoldSpec | None = None
+    """The fold's cases where a file says them; none: dealt out by subject, stratified by group."""
     seed: int = Field(default=0, ge=0)
 
     @model_validator(mode="after")
@@ -251,7 +279,7 @@ class TrialSpec(FrozenSpec):
                     f"class_weights of loss {term.name} has {len(weights)} numbers for {len(known)} classes"
                 )
         try:
-            pool_factors(self.data.shape, len(FEATURES[self.protocol.network]) - 1)
+            self.protocol.network.check_patch(self.data.patch_shape)
         except ValueError as error:
             problems.append(str(error))
         if self.fold >= self.folds:
@@ -274,7 +302,7 @@ class TrialSpec(FrozenSpec):
     @property
     def cell(self) -> str:
         """Content hash [12 hex digits] of the setting: everything but fold and seed."""
-        return _hash(self._body("fold", "seed"))
+        return _hash(self._body("fold", "split", "seed"))
 
 
 def _hash(body: dict[str, Any]) -> str:

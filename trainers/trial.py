@@ -17,16 +17,20 @@ import torch
 from torch import Tensor, nn
 
 from trainers.assignment import assign
-from trainers.batch import Batch
+from trainers.augmentation import augment
+from trainers.batch import Batch, Cases
 from trainers.checkpoint import Progress, load_checkpoint, save_checkpoint
 from trainers.data.prepared import PreparedData
-from trainers.evaluation import Computing, TrialLoss, evaluate
-from trainers.labeling import map_volumes
+from trainers.evaluation import Computing, TrialLoss, evaluate, use_device
 from trainers.losses import make_loss
+from trainers.memory import fits_on, is_out_of_memory, peak_mib, release, start_measuring
 from trainers.metrics import CaseScore, mean_dsc, summarise
-from trainers.networks import build_network
+from trainers.networks import build_network, mixes_cases
 from trainers.outcome import TrialResult, load_result, save_result
+from trainers.patches import Corner, draw_corner
+from trainers.scoring import score_cases
 from trainers.spec import ProtocolSpec, TrialSpec
+from trainers.targets import target_hashes
 
 EpochRecord = dict[str, Any]
 """``epoch`` (from 1), ``time`` [s since 1970], ``metrics`` {name: value}."""
@@ -50,7 +54,24 @@ def run_trial(
     if (ended := load_result(folder)) is not None:
         return ended
     torch.set_num_threads(spec.protocol.threads)
-    training = _Training(spec, data, device)
+    where = use_device(device)
+    start_measuring(where)
+    try:
+        return _run(_Training(spec, data, where), folder, report)
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        # Never tried with another batch size on the quiet: that is a factor of the study.
+        reason = f"out of memory at batch size {spec.batch_size}: {str(error).splitlines()[0]}"
+        result = TrialResult(spec.key, "FAILED", "out_of_memory", reason, memory_mib=peak_mib(where), device=str(where))
+        save_result(folder, result)
+        return result
+    finally:
+        release(where)
+
+
+def _run(training: _Training, folder: Path, report: Report) -> TrialResult:
+    spec = training.spec
     progress = load_checkpoint(folder, spec.key, training.network, training.optimizer, training.computing.device)
     for record in progress.history:
         report(record)
@@ -65,11 +86,18 @@ def run_trial(
             save_checkpoint(folder, spec.key, progress, training.network, training.optimizer)
             report(record)
     except DivergedError as error:
-        result = training.result(progress, state="FAILED", reason=str(error))
+        result = training.result(progress, state="FAILED", ending="diverged", reason=str(error))
         save_result(folder, result)
         return result
     scores = training.scores(progress)
-    result = training.result(progress, state="DONE", metrics=summarise(scores, spec.empty))
+    collapsed = all(score.pred_empty for score in scores)
+    result = training.result(
+        progress,
+        state="DONE",
+        ending="collapsed" if collapsed else "done",
+        reason="collapsed: nothing is found in any held-out case" if collapsed else "",
+        metrics=summarise(scores, spec.empty),
+    )
     save_result(folder, result, scores)
     return result
 
@@ -77,18 +105,19 @@ def run_trial(
 class _Training:
     """What stays the same over the epochs of one trial, and the steps that change the rest."""
 
-    def __init__(self, spec: TrialSpec, data: PreparedData, device: str) -> None:
+    def __init__(self, spec: TrialSpec, data: PreparedData, device: torch.device) -> None:
         self.spec, self.data = spec, data
-        cases = self.cases = assign(spec, data.cases, data.classes, map_volumes(data.labels))
+        cases = self.cases = assign(spec, data.table)
         # drop_last: every batch has the studied size, since Φ = BI and BCI depend on it.
         self.steps_per_epoch = cases.cases_per_epoch // spec.batch_size
         self._scored: tuple[int, list[CaseScore]] = (-1, [])
-        self.computing = Computing.of(spec.protocol, data.head, device)
+        self.source = Cases(data, cases.hidden, device, spec.loss.needs_distance, keep=fits_on(device, data))
         torch.manual_seed(spec.seed)
         maps = len(data.classes) + (data.head == "softmax")
-        layout = torch.channels_last_3d if data.images.ndim == 5 else torch.channels_last
-        network = build_network(spec.protocol.network, data.images.shape[1], maps, data.images.shape[2:])
-        self.network = network.to(self.computing.device, memory_format=layout)  # type: ignore[call-overload]  # torch leaves it out
+        layout = torch.channels_last_3d if len(data.patch) == 3 else torch.channels_last
+        network = build_network(spec.protocol.network, data.channels, maps, data.patch)
+        self.computing = Computing(device, spec.protocol.precision, data.head, twins=not mixes_cases(network))
+        self.network = network.to(device, memory_format=layout)  # type: ignore[call-overload]  # torch leaves it out
         self.optimizer = torch.optim.Adam(
             self.network.parameters(), lr=spec.protocol.lr, weight_decay=spec.protocol.weight_decay
         )
@@ -115,32 +144,45 @@ class _Training:
         return metrics
 
     def _train_epoch(self, progress: Progress) -> float:
-        spec, total = self.spec, 0.0
+        """Train on every case once, or as often as it is weighed; the mean loss."""
+        spec, protocol, losses = self.spec, self.spec.protocol, []
         rng = np.random.default_rng([spec.seed, 3, progress.epoch])
         order = rng.permutation(np.repeat(self.cases.train, self.cases.weights))
+        without = torch.zeros((), dtype=torch.int64, device=self.computing.device)
+        # What a network draws by itself (dropout) comes from torch's own generator, which no checkpoint holds.
+        torch.manual_seed(int(np.random.default_rng([spec.seed, 5, progress.epoch]).integers(2**63)))
         self.network.train()
         for step in range(self.steps_per_epoch):
-            chosen = order[step * spec.batch_size : (step + 1) * spec.batch_size]
-            batch = Batch.of(self.data, chosen, self.cases.hidden, self.spec.loss.needs_distance)
-            _count(progress, "steps", 1)
-            _count(progress, "batches_without_foreground", int(not batch.labels.any()))
-            _count(progress, "emptied_maps_seen", int(batch.hidden.sum()))
-            if spec.protocol.augment == "flip":
-                batch.flip(rng)
+            chosen = order[step * spec.batch_size : (step + 1) * spec.batch_size].tolist()
+            batch = self.source.batch(chosen, self._corners(chosen, rng))
+            without += ~batch.has_foreground()
+            self._count_emptied(progress, chosen)
+            augment(batch, protocol.augment, self.data.spacing[0].tolist(), rng)
             done = progress.epoch * self.steps_per_epoch + step
             self.optimizer.param_groups[0]["lr"] = self._learning_rate(done, progress)
-            logits = self.computing.logits(self.network, self.computing.tensor(batch.images))
+            logits = self.computing.logits(self.network, self.computing.arrange(batch.images))
             loss = self.loss(self.computing.probabilities(logits), batch)
-            value = float(loss.detach())
-            if not math.isfinite(value):
-                raise DivergedError(f"diverged: the loss was {value} at epoch {progress.epoch + 1}, step {step + 1}")
             self.optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
-            if spec.protocol.clip is not None:
-                nn.utils.clip_grad_norm_(self.network.parameters(), spec.protocol.clip)
+            if protocol.clip is not None:
+                nn.utils.clip_grad_norm_(self.network.parameters(), protocol.clip)
             self.optimizer.step()
-            total += value
-        return total / self.steps_per_epoch
+            losses.append(loss.detach())
+        # Looked at once an epoch: every look makes the host wait for the device.
+        values = torch.stack(losses).tolist()
+        for step, value in enumerate(values, start=1):
+            if not math.isfinite(value):
+                raise DivergedError(f"diverged: the loss was {value} at epoch {progress.epoch + 1}, step {step}")
+        _count(progress, "steps", self.steps_per_epoch)
+        _count(progress, "batches_without_foreground", int(without))
+        return math.fsum(values) / self.steps_per_epoch
+
+    def _count_emptied(self, progress: Progress, chosen: Sequence[int]) -> None:
+        """Count the emptied maps of a batch, and the batch if it has no other of a class that is emptied."""
+        hidden = self.cases.hidden[chosen]
+        columns = [self.data.classes.index(name) for name in self.spec.empty.classes]
+        _count(progress, "emptied_maps_seen", int(hidden.sum()))
+        _count(progress, "batches_all_emptied", int(hidden[:, columns].all()))
 
     def _learning_rate(self, done: int, progress: Progress) -> float:
         """The rate of the next step, after ``done`` of all."""
@@ -150,32 +192,51 @@ class _Training:
             return protocol.lr * min(1.0, 4 * left)
         return protocol.lr * progress.lr_factor
 
+    def _corners(self, chosen: Sequence[int], rng: np.random.Generator) -> list[Corner] | None:
+        """Where the patches of these cases are cut; None where cases have the patch's shape."""
+        data = self.data
+        if not data.whole:
+            return None
+        where = self.spec.protocol.patches
+        return [draw_corner(data.labels[index], self.cases.hidden[index], data.patch, where, rng) for index in chosen]
+
     def scores(self, progress: Progress) -> list[CaseScore]:
-        """Scores of the network as it stands; those of the last validation where that saw the same weights."""
+        """Scores of the network as it stands, in the labels' own space, without a word of the labeling."""
         epoch, scores = self._scored
+        data, held_out = self.data, self.cases.held_out
+        if data.whole or data.truths[held_out[0]] is not None:
+            overlap = self.spec.protocol.patches.overlap
+            return score_cases(self.network, data, held_out, self.cases.hidden, self.computing, overlap)
+        # The space of training is the labels' own: the last validation has scored it, if it saw the same weights.
         return scores if epoch == progress.epoch else self.evaluate()[1]
 
     def evaluate(self) -> tuple[float, list[CaseScore]]:
-        """Loss under the labeling in force and scores against full labels, on the held-out cases."""
-        self.network.eval()
-        return evaluate(
-            self.network,
-            self.data,
-            self.cases.held_out,
-            self.cases.hidden,
-            self.spec.loss.needs_distance,
-            self.spec.batch_size,
-            self.computing,
-            self.loss,
-        )
+        """Loss under the labeling in force and scores against full labels, on the held-out cases' patches.
+
+        Patches, where they are drawn, are the same at every call.
+        """
+        rng, size = np.random.default_rng([self.spec.seed, 4]), self.spec.batch_size
+        held_out = self.cases.held_out
+        chosen = [held_out[start : start + size] for start in range(0, len(held_out), size)]
+        batches = ((part, self.source.batch(part, self._corners(part, rng))) for part in chosen)
+        return evaluate(self.network, self.data, batches, self.computing, self.loss)
 
     def result(self, progress: Progress, **ending: Any) -> TrialResult:
         return TrialResult(
             key=self.spec.key,
             v_hat=self.cases.v_hat,
             eps_voxels=self.cases.eps,
-            counts=progress.counts | {"epochs": progress.epoch, "train_cases": len(self.cases.train)},
+            counts=progress.counts
+            | {
+                "epochs": progress.epoch,
+                "train_cases": len(self.cases.train),
+                "cases_per_epoch": self.cases.cases_per_epoch,
+                # What is left of an epoch after its last whole batch: no batch is smaller than the studied size.
+                "cases_dropped_per_epoch": self.cases.cases_per_epoch % self.spec.batch_size,
+            },
+            targets=target_hashes(self.source, self.cases),
             seconds=progress.seconds,
+            memory_mib=peak_mib(self.computing.device),
             device=str(self.computing.device),
             **ending,
         )
@@ -193,15 +254,13 @@ def _make_loss(spec: TrialSpec, eps: Sequence[float], data: PreparedData) -> Tri
     loss = make_loss({"terms": terms}, head=data.head, classes=len(data.classes))
 
     def compute(probabilities: Tensor, batch: Batch) -> Tensor:
-        target = torch.from_numpy(batch.labels).to(probabilities.device, torch.float32)
+        target = batch.target()
         if data.head == "softmax":
             if loss.needs_background:
                 target = torch.cat([1 - target.amax(dim=1, keepdim=True), target], dim=1)
             else:
                 probabilities = probabilities[:, 1:]
-        distance = None if batch.distances is None else torch.from_numpy(batch.distances)
-        presence = torch.from_numpy(~batch.hidden)
-        return loss(probabilities, target, presence, distance, spacing=data.spacing[0].tolist())
+        return loss(probabilities, target, ~batch.hidden, batch.target_distances(), spacing=data.spacing[0].tolist())
 
     return compute
 

@@ -22,6 +22,8 @@ from study.places import Places
 from study.plan import make_plan
 from study.reader import parse_study
 from study.storage import Storage
+from trainers.data.preparation import prepare
+from trainers.data.prepared import is_prepared
 from trainers.errors import InputError
 from trainers.outcome import CASES_FILE, load_result
 
@@ -41,6 +43,46 @@ def endings(places, study):
         result = load_result(folder)
         found[spec.key] = (result.metrics, result.counts, (folder / CASES_FILE).read_bytes())
     return found
+
+
+def test_two_launches_prepare_the_same_data_and_one_is_killed(study_text, tmp_path):
+    """Who prepares dies halfway; who waits goes on with what is there, and leaves one whole copy."""
+    text = study_text.replace("train: 8, test: 6", "train: 160, test: 40, shape: [48, 48, 32], radius: [7.0, 10.0]")
+    data = parse_study(text).data
+    folder = tmp_path / "storage" / "prepared" / data.key()
+
+    def start(name):
+        (tmp_path / f"{name}.yaml").write_text(text.replace("name: small", f"name: {name}"))
+        command = [
+            *(sys.executable, "-m", "study.cli", "launch", str(tmp_path / f"{name}.yaml"), "--quiet"),
+            *("--store", f"sqlite:///{tmp_path / name}.db", "--storage", str(tmp_path / "storage")),
+        ]
+        return subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True)
+
+    def wait(until):
+        deadline = time.monotonic() + 240
+        while not until():
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+
+    first, second = start("first"), start("second")
+    try:
+        wait(lambda: len(list(folder.glob("*.case.json"))) >= 20)
+        holder = (folder / "lock").read_text()
+        killed, left = (first, second) if f"process {first.pid} " in holder else (second, first)
+        killed.send_signal(signal.SIGKILL)
+        assert not is_prepared(folder)
+        wait(lambda: is_prepared(folder))
+        assert left.poll() is None
+    finally:
+        for driver in (first, second):
+            driver.terminate()
+            driver.wait(120)
+    assert not list(folder.glob(".*.tmp"))
+    fresh = prepare(data, tmp_path / "fresh")
+    for path in fresh.iterdir():
+        if path.name != "lock":
+            assert (folder / path.name).read_bytes() == path.read_bytes()
 
 
 def test_a_driver_killed_halfway_and_launched_again(study_text, tmp_path):

@@ -9,8 +9,8 @@ from study.launching import INLINE, launch
 from study.plan import make_plan
 from study.reader import parse_study
 from study.standing import status
-from study.storage import BusyError, writing
 from trainers.errors import InputError
+from trainers.locks import BusyError, writing
 from trainers.outcome import RESULT_FILE
 
 

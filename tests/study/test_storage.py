@@ -6,7 +6,8 @@ import time
 
 import pytest
 
-from study.storage import BusyError, Journal, Storage, is_writable, is_written, read_epochs, writing
+from study.storage import Journal, Storage, is_writable, read_epochs
+from trainers.locks import BusyError, is_written, writing
 
 
 def record(epoch):

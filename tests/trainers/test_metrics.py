@@ -67,5 +67,21 @@ def test_figures_stay_in_their_range(rows):
     ]
     for name, value in summarise(scores, EMPTY).items():
         assert math.isfinite(value)
-        if not name.startswith("dv_ml"):
+        if not name.startswith(("dv_ml", "fp_ml")):
             assert 0 <= value <= 1
+
+
+def test_two_empty_maps_are_missing_and_one_and_never_silently_either():
+    rows = [*case("a", "A", 0, 0, 0), *case("b", "A", 2, 4, 4), *case("c", "A", 0, 3, 0)]
+    assert [math.isnan(row.dsc) for row in rows] == [True, False, False]
+    assert [row.dsc_empty_1 for row in rows] == [1.0, 0.5, 0.0]
+    figures = summarise(rows, EMPTY)
+    assert figures["dsc.A.tumor"] == pytest.approx((0.5 + 0) / 2)
+    assert figures["dsc_empty_1.A.tumor"] == pytest.approx((1 + 0.5 + 0) / 3)
+    # Half a millilitre a voxel; two of the three maps are rightly empty.
+    assert figures["fp_ml.A.tumor"] == pytest.approx((0 + 3 * 0.5) / 2)
+
+
+def test_where_no_map_is_rightly_empty_nothing_is_said_of_such():
+    figures = summarise(case("b", "A", 2, 4, 4), EMPTY)
+    assert not [name for name in figures if name.startswith(("dsc_empty_1", "fp_ml"))]

@@ -1,35 +1,189 @@
+import itertools
+import math
+
 import pytest
 import torch
+from monai.networks.blocks import Convolution
+from torch import nn
 
-from trainers.networks import build_network
-from trainers.pooling import pool_factors
+from trainers.errors import InputError
+from trainers.networks import NetworkSpec, build_network, check_network, mixes_cases
+from trainers.networks.designs import DESIGNS
+from trainers.networks.unet import ConvBlock
+from trainers.pooling import fixed_factors, pool_factors
+
+SMALL = (4, 8, 16)
+
+
+def small(name):
+    return NetworkSpec(name=name, arguments={"features": SMALL})
+
+
+def count(network):
+    return sum(parameter.numel() for parameter in network.parameters())
 
 
 def test_flat_volumes_are_pooled_in_plane_first():
     assert pool_factors((24, 24, 16), 2) == [(2, 2, 2), (2, 2, 2)]
     assert pool_factors((32, 32, 8), 2) == [(2, 2, 1), (2, 2, 2)]
+    assert pool_factors((32, 32), 2) == [(2, 2), (2, 2)]
 
 
-def test_a_patch_that_cannot_be_halved_is_refused():
-    with pytest.raises(ValueError, match="25×24×16"):
-        pool_factors((25, 24, 16), 2)
+@pytest.mark.parametrize(
+    ("name", "patch", "expected"),
+    [
+        ("no-new-net", (80, 80, 48), [(1, 1, 1), (2, 2, 2), (4, 4, 4), (8, 8, 8), (16, 16, 16)]),
+        ("acdc-net", (192, 192, 48), [(1, 1, 1), (2, 2, 1), (4, 4, 2), (8, 8, 4), (16, 16, 8)]),
+        ("acdc-net", (48, 48, 64), [(1, 1, 1), (2, 2, 1), (4, 4, 2), (8, 8, 4), (16, 16, 8)]),
+        ("acdc-net", (192, 192), [(1, 1), (2, 2), (4, 4), (8, 8), (16, 16)]),
+    ],
+)
+def test_sub_sampling_relative_to_the_input(name, patch, expected):
+    pools = DESIGNS[name].pools(patch)
+    start = (1,) * len(patch)
+    products = itertools.accumulate(
+        pools, lambda total, factors: tuple(map(math.prod, zip(total, factors, strict=True))), initial=start
+    )
+    assert list(products) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "patch", "words"),
+    [
+        ("tiny", (25, 24, 16), "25×24×16 voxels cannot be halved 2 times by the network; choose sizes divisible by 4"),
+        ("no-new-net", (80, 80, 40), "cannot be halved 4 times by the network; choose sizes divisible by 16"),
+        ("acdc-net", (192, 192, 12), "choose sizes divisible by 16×16×8"),
+        ("acdc-net", (40, 48), "a patch of 40×48 voxels cannot be halved 4 times .* divisible by 16"),
+        ("no-new-net", (16, 16, 16), "16×16×16 voxels is one voxel after 4 poolings"),
+    ],
+)
+def test_a_patch_that_does_not_fit_is_refused(name, patch, words):
+    spec = NetworkSpec(name=name)
+    with pytest.raises(ValueError, match=words):
+        spec.check_patch(patch)
+    for refuse in (check_network, build_network):
+        with pytest.raises(InputError, match=f"network {name}: .*{words}"):
+            refuse(spec, 1, 1, patch)
+
+
+def test_fixed_factors_by_hand():
+    assert fixed_factors((8, 8, 4), 2, flat_steps=1) == [(2, 2, 1), (2, 2, 2)]
+    assert fixed_factors((8, 8, 4), 2, flat_steps=0) == [(2, 2, 2), (2, 2, 2)]
+
+
+def block(a, b, c, first=27, second=27, extra=2):
+    """Two convolutions without bias, each with the scale and shift of its norm (and the slope of its PReLU)."""
+    return first * a * b + extra * b + second * b * c + extra * c
 
 
 def test_tiny_by_hand():
-    network = build_network("tiny", channels=2, maps=3, shape=(24, 24, 16))
-    assert network(torch.zeros(2, 2, 24, 24, 16)).shape == (2, 3, 24, 24, 16)
-
-    def block(a, b):
-        # Two 3×3×3 convolutions without bias, each with the scale and shift of its norm.
-        return 27 * a * b + 2 * b + 27 * b * b + 2 * b
-
-    expected = block(2, 8) + block(8, 16) + block(16, 32) + block(16 + 32, 16) + block(8 + 16, 8) + 8 * 3 + 3
-    assert sum(parameter.numel() for parameter in network.parameters()) == expected
+    network = build_network(NetworkSpec(name="tiny"), channels=2, maps=3, shape=(24, 24, 16))
+    down = block(2, 8, 8) + block(8, 16, 16) + block(16, 32, 32)
+    up = block(16 + 32, 16, 16) + block(8 + 16, 8, 8)
+    assert count(network) == down + up + 8 * 3 + 3
 
 
-def test_cases_of_a_batch_do_not_mix():
+def test_tiny_in_two_dimensions_by_hand():
+    network = build_network(NetworkSpec(name="tiny"), channels=2, maps=3, shape=(24, 16))
+    down = block(2, 8, 8, 9, 9) + block(8, 16, 16, 9, 9) + block(16, 32, 32, 9, 9)
+    up = block(16 + 32, 16, 16, 9, 9) + block(8 + 16, 8, 8, 9, 9)
+    assert count(network) == down + up + 8 * 3 + 3
+
+
+def test_no_new_net_by_hand():
+    with torch.device("meta"):
+        network = build_network(NetworkSpec(name="no-new-net"), channels=4, maps=1, shape=(80, 80, 48))
+    down = block(4, 30, 30) + block(30, 60, 60) + block(60, 120, 120) + block(120, 240, 240)
+    bottom = block(240, 480, 240)
+    up = block(240 + 240, 240, 120) + block(120 + 120, 120, 60) + block(60 + 60, 60, 30) + block(30 + 30, 30, 30)
+    assert count(network) == down + bottom + up + 30 + 1
+
+
+def test_acdc_net_by_hand():
+    with torch.device("meta"):
+        network = build_network(NetworkSpec(name="acdc-net"), channels=1, maps=4, shape=(192, 192, 48))
+    widths = [(1, 16), (16, 32), (32, 64), (64, 128), (128, 256), (384, 128), (192, 64), (96, 32), (48, 16)]
+    # 3×3×3, then 3×3×1; a slope a channel beside scale and shift.
+    assert count(network) == sum(block(a, b, b, second=9, extra=3) for a, b in widths) + 16 * 4 + 4
+
+
+@pytest.mark.parametrize("name", ["tiny", "no-new-net", "acdc-net"])
+def test_a_block_does_what_monai_does_with_the_same_weights(name):
+    design = DESIGNS[name]
     torch.manual_seed(0)
-    network = build_network("tiny", 1, 1, (16, 16, 8))
-    images = torch.randn(2, 1, 16, 16, 8)
-    alone = torch.cat([network(torch.cat([image[None]] * 2))[:1] for image in images])
-    assert torch.allclose(network(images), alone, atol=1e-5)
+    ours = ConvBlock((2, 4, 3), design, dims=3)
+    activation = {"leaky_relu": lambda _: "leakyrelu", "prelu": lambda out: ("prelu", {"num_parameters": out})}
+    theirs = nn.Sequential(
+        *(
+            Convolution(
+                spatial_dims=3,
+                in_channels=width,
+                out_channels=out,
+                kernel_size=kernel,
+                adn_ordering="NA",
+                norm=(design.norm, {"affine": True}),
+                act=activation[design.activation](out),
+                bias=False,
+            )
+            for width, out, kernel in zip((2, 4), (4, 3), design.kernels(3), strict=True)
+        )
+    )
+    with torch.no_grad():
+        for parameter in ours.parameters():
+            parameter.copy_(torch.randn(parameter.shape))
+        for mine, other in zip(ours.parameters(), theirs.parameters(), strict=True):
+            other.copy_(mine)
+    images = torch.randn(2, 2, 6, 6, 4)
+    assert torch.allclose(ours(images), theirs(images), atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["tiny", "no-new-net", "acdc-net"])
+@pytest.mark.parametrize("patch", [(8, 8, 8), (16, 8)], ids=["3-D", "2-D"])
+def test_logits_have_the_image_s_size_and_every_weight_learns(name, patch):
+    torch.manual_seed(0)
+    network = build_network(small(name), channels=2, maps=3, shape=patch)
+    logits = network(torch.randn(2, 2, *patch))
+    assert logits.shape == (2, 3, *patch)
+    assert (logits < 0).any()
+    assert (logits > 0).any()
+    logits.square().mean().backward()
+    for parameter in network.parameters():
+        assert parameter.grad.isfinite().all()
+        assert parameter.grad.any()
+
+
+def test_what_goes_up_is_copied():
+    network = build_network(NetworkSpec(name="tiny"), 1, 1, (8, 8, 8))
+    coarse = torch.arange(8.0).reshape(1, 1, 2, 2, 2)
+    copied = network.copies[0](coarse)
+    for i, j, k in itertools.product(range(2), repeat=3):
+        assert (copied[0, 0, 2 * i : 2 * i + 2, 2 * j : 2 * j + 2, 2 * k : 2 * k + 2] == coarse[0, 0, i, j, k]).all()
+
+
+@pytest.mark.parametrize("name", ["tiny", "no-new-net", "acdc-net"])
+@pytest.mark.parametrize("training", [True, False])
+def test_cases_of_a_batch_mix_in_batch_norm_alone(name, training):
+    torch.manual_seed(0)
+    network = build_network(small(name), 1, 1, (8, 8, 8)).train(training)
+    images = torch.randn(2, 1, 8, 8, 8)
+    alone = torch.cat([network(image[None]) for image in images])
+    mixes = name == "acdc-net"
+    assert mixes_cases(network) == mixes
+    assert torch.allclose(network(images), alone, atol=1e-5) == (not (mixes and training))
+
+
+def test_a_twin_changes_nothing_of_batch_norm_but_the_running_variance():
+    spec, patch = small("acdc-net"), (8, 8, 8)
+    image = torch.randn(1, 1, *patch, generator=torch.Generator().manual_seed(0))
+    seen = []
+    for images in (image, torch.cat([image, image])):
+        torch.manual_seed(0)
+        network = build_network(spec, 1, 1, patch)
+        seen.append((network(images)[:1], network.down[0][1]))
+    (alone, norm), (beside_twin, norm_of_two) = seen
+    assert torch.allclose(alone, beside_twin, atol=1e-5)
+    assert torch.allclose(norm.running_mean, norm_of_two.running_mean)
+    # The running variance starts at 1 and takes a tenth of n/(n−1) times the variance.
+    n = math.prod(patch)
+    ratio = (norm_of_two.running_var - 0.9) / (norm.running_var - 0.9)
+    assert torch.allclose(ratio, torch.tensor((2 * n / (2 * n - 1)) / (n / (n - 1))), rtol=1e-4)

@@ -7,13 +7,15 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
 from trainers.checkpoint import CHECKPOINT_FILE, CheckpointError
-from trainers.data.prepared import open_prepared, prepare
+from trainers.data.preparation import prepare
+from trainers.data.prepared import open_prepared
 from trainers.outcome import CASES_FILE, RESULT_FILE, load_result
 from trainers.spec import TrialSpec
 from trainers.trial import run_trial
@@ -45,7 +47,7 @@ def same_bits(one, other):
     assert (one / CASES_FILE).read_bytes() == (other / CASES_FILE).read_bytes()
     results = [json.loads((folder / RESULT_FILE).read_text()) for folder in (one, other)]
     for result in results:
-        del result["seconds"]
+        del result["seconds"], result["memory_mib"]
     assert results[0] == results[1]
     histories = [
         torch.load(folder / CHECKPOINT_FILE, weights_only=True)["progress"]["history"] for folder in (one, other)
@@ -83,23 +85,34 @@ def test_a_trial_with_an_ending_is_not_run_again(trial, data, tmp_path):
 
 def test_emptied_maps_are_hidden_from_training_and_not_from_scoring(trial, data, tmp_path):
     """Other voxels in the emptied training maps change nothing; other voxels in any scored map do."""
-    labels = np.array(data.labels)
+    labels = np.stack(data.labels)
     emptied = [i for i, case in enumerate(data.cases) if case.group == "B" and case.split == "train"]
     labels[emptied] = 1 - labels[emptied]
-    run_trial(trial, data, tmp_path / "one")
-    run_trial(trial, type(data)(**{**vars(data), "labels": labels}), tmp_path / "two")
+    first = run_trial(trial, data, tmp_path / "one")
+    run_trial(trial, replace(data, labels=labels), tmp_path / "two")
     same_bits(tmp_path / "one", tmp_path / "two")
 
     scored = [i for i, case in enumerate(data.cases) if case.group == "B" and case.split == "test"]
     labels[scored] = 1 - labels[scored]
-    run_trial(trial, type(data)(**{**vars(data), "labels": labels}), tmp_path / "three")
+    run_trial(trial, replace(data, labels=labels), tmp_path / "three")
     assert (tmp_path / "one" / CASES_FILE).read_bytes() != (tmp_path / "three" / CASES_FILE).read_bytes()
+    assert load_result(tmp_path / "three").targets["scoring"] != first.targets["scoring"]
+
+
+def test_the_record_shows_what_was_trained_on_and_scored_against(trial, data, tmp_path):
+    partial, full = (
+        run_trial(changed(trial, labeling=labeling), data, tmp_path / labeling).targets
+        for labeling in ("partial", "full")
+    )
+    assert partial["training"] != full["training"]
+    assert partial["scoring"] == full["scoring"]
 
 
 def test_prepared_data_is_never_written_to(trial, data, tmp_path):
-    before = data.images.tobytes(), data.labels.tobytes()
+    before = np.stack(data.images), np.stack(data.labels)
     run_trial(trial, data, tmp_path / "t")
-    assert (data.images.tobytes(), data.labels.tobytes()) == before
+    assert np.array_equal(np.stack(data.images), before[0])
+    assert np.array_equal(np.stack(data.labels), before[1])
 
 
 @pytest.mark.parametrize("fields", [{"batch_size": 1}, {"loss": {"name": "dice", "phi": "BI", "eps": "v_hat"}}])
@@ -118,7 +131,7 @@ def test_a_batch_of_one_with_its_dropped_twin_is_the_same_loss(trial, data, tmp_
 
 
 def test_divergence_is_an_ending_with_its_reason(trial, data, tmp_path):
-    broken = type(data)(**{**vars(data), "images": np.full_like(data.images, np.nan)})
+    broken = replace(data, images=np.full_like(np.stack(data.images), np.nan))
     result = run_trial(trial, broken, tmp_path / "t")
     assert result.state == "FAILED"
     assert "diverged: the loss was nan at epoch 1, step 1" in result.reason
@@ -162,6 +175,7 @@ def test_a_damaged_checkpoint_is_named(trial, data, tmp_path):
 
 CHILD = """
 import sys
+from dataclasses import replace
 from pathlib import Path
 from trainers.data.prepared import open_prepared
 from trainers.spec import TrialSpec

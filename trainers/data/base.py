@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -12,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
+from trainers.data.grid import PatchGrid, Shape
 from trainers.errors import Fault
 
 Head = Literal["sigmoid", "softmax"]
@@ -36,37 +38,117 @@ class CaseInfo:
     split: Literal["train", "test", ""] = ""
 
 
+def voxel_ml(spacing: Sequence[float]) -> float:
+    """Volume of a voxel [ml], given its sides [mm]; a pixel of a picture counts as 1 mm thick."""
+    return math.prod(spacing) / 1000
+
+
+@dataclass(frozen=True)
+class Truth:
+    """The full label of one case where it came from, before resampling and cropping.
+
+    codes: (*source) whole numbers, bit c set where class c is; spacing: sides of a voxel [mm];
+    grid: how the prepared case lies in it.
+    """
+
+    codes: NDArray[np.unsignedinteger]
+    spacing: tuple[float, ...]
+    grid: PatchGrid
+
+    def maps(self, classes: int) -> NDArray[np.bool_]:
+        """The label map of each class, (class, *source)."""
+        return np.stack([(self.codes >> np.uint8(index)) & 1 for index in range(classes)]).astype(bool)
+
+
 @dataclass(frozen=True)
 class CaseArrays:
     """The voxels of one prepared case.
 
     image: (channel, *space) float32; label: (class, *space) uint8 in {0, 1}, background left out;
-    spacing: size of a voxel along each axis of space [mm].
+    spacing: size of a voxel along each axis of space [mm]; truth: the label in its original space, None
+    where that is the same.
     """
 
     image: NDArray[np.float32]
     label: NDArray[np.uint8]
     spacing: tuple[float, ...]
+    truth: Truth | None = None
 
     @property
     def voxel_ml(self) -> float:
         """Volume of one voxel [ml]."""
-        return math.prod(self.spacing) / 1000
+        return voxel_ml(self.spacing)
+
+
+@dataclass(frozen=True)
+class LabelTable:
+    """What the labels of a source are to whoever splits and weighs its cases.
+
+    volumes: (case, class) of the full labels in the prepared cases [voxels]; patch: what training sees [voxels];
+    whole: the labels (class, *space) of cases that are larger than that, None where they are not.
+    """
+
+    cases: Sequence[CaseInfo]
+    classes: Sequence[str]
+    volumes: NDArray[np.int64]
+    patch: Shape
+    whole: Sequence[NDArray[np.uint8]] | None = None
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What folders and lists say: cases whose files are there, what is wrong, what is there and not used."""
+
+    cases: Sequence[CaseInfo]
+    faults: Sequence[Fault] = ()
+    notices: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class CaseFindings:
+    """What a look at one case's files found: what is wrong, or else its figures.
+
+    ml: volume of each class [ml] in the original space; voxels: of each class in the prepared case;
+    shape, spacing [mm]: of the image as stored; channels: of all its images together.
+    """
+
+    faults: tuple[Fault, ...] = ()
+    ml: tuple[float, ...] = ()
+    voxels: tuple[int, ...] = ()
+    shape: Shape = ()
+    spacing: tuple[float, ...] = ()
+    channels: int = 0
 
 
 class DataSpec(FrozenSpec, ABC):
     """The ``data`` section of a study file, and the one interface of all sources.
 
-    A subclass sets ``source`` (the discriminator), ``head``, and the methods below. Every case of a
-    source has the same number of channels and the same shape once loaded.
+    A subclass sets ``source`` (the discriminator), ``head``, and what is abstract below. Every case of a
+    source has the same number of channels once loaded, and the same shape unless ``whole``.
     """
 
     UNKEYED: ClassVar[frozenset[str]] = frozenset()
     """Fields that say where the data lies and not what it is; they stay out of the key."""
-    shape: tuple[int, int, int]
-    """Voxels along each axis of a case, once loaded."""
-    head: ClassVar[Head]
-    """How the classes exclude each other: ``sigmoid`` (maps may overlap) or ``softmax`` (with a background)."""
+
+    @property
+    @abstractmethod
+    def head(self) -> Head:
+        """How the classes exclude each other: ``sigmoid`` (maps may overlap) or ``softmax`` (with a background)."""
+
+    @property
+    @abstractmethod
+    def patch_shape(self) -> Shape:
+        """Voxels along each axis of what training sees; two numbers for pictures."""
+
+    @property
+    def whole(self) -> bool:
+        """Whether cases are kept larger than the patch: trained by patches, predicted by a sliding window."""
+        return False
+
+    @property
+    def paired(self) -> bool:
+        """Whether a subject has cases in several groups, as a heart has in its phases."""
+        return False
 
     @property
     @abstractmethod
@@ -96,12 +178,17 @@ class DataSpec(FrozenSpec, ABC):
         Raises: InputError naming the file.
         """
 
-    def check_files(self) -> list[Fault]:
-        """Look for what would make ``list_cases`` or ``load_case`` fail, cheaply; return all of it.
+    def survey(self) -> Survey:
+        """Look at the layout, as ``list_cases`` does, and tell all of it instead of raising the faults."""
+        return Survey(self.list_cases())
 
-        A source without files has nothing to look at.
-        """
-        return []
+    def inspect_case(self, info: CaseInfo) -> CaseFindings:
+        """Look at one case whole: its files' headers, and every voxel of its label."""
+        arrays = self.load_case(info)
+        voxels = arrays.label.sum(axis=tuple(range(1, arrays.label.ndim)))
+        ml = voxels * arrays.voxel_ml
+        shape, channels = arrays.label.shape[1:], len(arrays.image)
+        return CaseFindings((), tuple(ml.tolist()), tuple(voxels.tolist()), shape, arrays.spacing, channels)
 
     def key(self) -> str:
         """Content hash [12 hex digits] of what the data is; equal keys share prepared data."""

@@ -7,13 +7,14 @@ subject needs no file and depends on the seed, its split and its number alone.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Literal
 
 import numpy as np
 from pydantic import Field, field_validator
 from scipy import ndimage
 
 from trainers.data.base import CaseArrays, CaseInfo, DataSpec, Head
+from trainers.data.grid import Shape
 from trainers.data.phantom import SPLITS, Mask, Volume, case_name, parse_case_name, smooth_noise
 
 RECIPE = 2
@@ -122,8 +123,6 @@ class CardiacPhantomSpec(DataSpec):
     tapering to the apex. At ES the cavity is smaller and the ring thicker.
     """
 
-    head: ClassVar[Head] = "softmax"
-
     source: Literal["phantom-cardiac"] = "phantom-cardiac"
     shape: tuple[int, int, int] = (32, 32, 8)
     """Sides of a volume [voxels], the last along the heart's long axis: the resolution of a fixed field of view."""
@@ -139,6 +138,21 @@ class CardiacPhantomSpec(DataSpec):
         if min(shape[:2]) < 24 or shape[2] < 4:
             raise ValueError(f"shape {shape} is too coarse for a wall of 1.5 voxels in 32, expected at least 24×24×4")
         return shape
+
+    @property
+    def head(self) -> Head:
+        """Three maps that exclude each other."""
+        return "softmax"
+
+    @property
+    def paired(self) -> bool:
+        """A subject has both phases."""
+        return True
+
+    @property
+    def patch_shape(self) -> Shape:
+        """The whole volume."""
+        return self.shape
 
     @property
     def classes(self) -> tuple[str, ...]:

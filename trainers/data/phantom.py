@@ -7,7 +7,7 @@ without changing the cases it already had.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ from pydantic import Field, field_validator, model_validator
 from scipy import ndimage
 
 from trainers.data.base import CaseArrays, CaseInfo, DataSpec, Head
+from trainers.data.grid import Shape
 
 RECIPE = 2
 """Number of the recipe; raise it with every change that makes other voxels from the same spec."""
@@ -188,8 +189,6 @@ class PhantomSpec(DataSpec):
     bright blobs in both channels are no tumours.
     """
 
-    head: ClassVar[Head] = "sigmoid"
-
     source: Literal["phantom"] = "phantom"
     shape: tuple[int, int, int] = (24, 24, 16)
     """Sides of a volume [voxels]."""
@@ -217,6 +216,16 @@ class PhantomSpec(DataSpec):
                 f"every side needs at least {needed} voxels; enlarge shape or reduce radius"
             )
         return self
+
+    @property
+    def head(self) -> Head:
+        """One map."""
+        return "sigmoid"
+
+    @property
+    def patch_shape(self) -> Shape:
+        """The whole volume."""
+        return self.shape
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -53,6 +53,26 @@ def split(cases: Sequence[CaseInfo], fold: int, folds: int, seed: int = 0) -> tu
     return _positions(cases, {info.case for info in cases if info.subject in held_out})
 
 
+def split_by_name(
+    cases: Sequence[CaseInfo], train: Sequence[str], held_out: Sequence[str]
+) -> tuple[list[int], list[int]]:
+    """Positions in ``cases`` of those that a given split names, both ascending; others take no part.
+
+    Raises: InputError for names without a case, and for cases or subjects on both sides.
+    """
+    known = {info.case: index for index, info in enumerate(cases)}
+    faults = []
+    if missing := [name for name in (*train, *held_out) if name not in known]:
+        shown = ", ".join(missing[:3]) + (f" and {len(missing) - 3} more" if len(missing) > 3 else "")
+        faults.append(Fault("splits", f"no case {shown}", "name cases as the data does, such as " + cases[0].case))
+    sides = [{cases[known[name]].subject for name in part if name in known} for part in (train, held_out)]
+    if both := sorted(sides[0] & sides[1]):
+        faults.append(Fault("splits", f"subject {both[0]} is on both sides", "keep a subject's cases together"))
+    if faults:
+        raise InputError(faults)
+    return sorted(known[name] for name in train), sorted(known[name] for name in held_out)
+
+
 def _strata(cases: Sequence[CaseInfo]) -> list[list[str]]:
     """Subjects whose cases belong to the same groups, sorted."""
     groups: dict[str, list[str]] = defaultdict(list)

@@ -7,12 +7,14 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from tests.trainers.data.conftest import frame_path, write_nifti
+from tests.trainers.data.conftest import all_faults, frame_path, write_nifti
 from trainers.data.acdc import AcdcSpec
-from trainers.data.prepared import open_prepared, prepare
+from trainers.data.inspection import inspect
+from trainers.data.preparation import prepare
+from trainers.data.prepared import open_prepared
 from trainers.errors import InputError
 
-SMALL = {"spacing": (5, 5, 10), "shape": (32, 32, 8)}
+SMALL = {"spacing": (5, 5, 10), "patch": (32, 32, 8)}
 
 
 def label_of(root: Path) -> Path:
@@ -21,6 +23,10 @@ def label_of(root: Path) -> Path:
 
 def image_of(root: Path) -> Path:
     return frame_path(root, 2, "ES")
+
+
+def stranger_of(root: Path) -> Path:
+    return config_of(root).with_name("patient001_frame01.nii.gz")
 
 
 def config_of(root: Path) -> Path:
@@ -63,7 +69,7 @@ FAULTS = {
     "label of another shape": (
         lambda root: rewrite(label_of(root), lambda v: v[:, :, 1:]),
         label_of,
-        "label of shape (32, 32, 7), expected its image's (32, 32, 8)",
+        "label of shape 32×32×7, expected its image's 32×32×8",
     ),
     "label elsewhere": (
         lambda root: rewrite(label_of(root), lambda v: v, SHIFTED),
@@ -85,6 +91,16 @@ FAULTS = {
         label_of,
         "1 voxels are not finite",
     ),
+    "packed and not": (
+        lambda root: nib.save(nib.load(image_of(root)), image_of(root).with_suffix("")),
+        image_of,
+        "stands beside patient002_frame09.nii",
+    ),
+    "another patient's file": (
+        lambda root: shutil.copyfile(frame_path(root, 1, "ED"), stranger_of(root)),
+        stranger_of,
+        "lies in another patient's folder; move it to patient001",
+    ),
     "truncated image": (lambda root: cut(image_of(root), 0.7), image_of, "unreadable NIfTI"),
     "truncated header": (lambda root: cut(image_of(root), 0.002), image_of, "unreadable NIfTI"),
     "truncated label": (lambda root: cut(label_of(root), 0.6), label_of, "unreadable NIfTI"),
@@ -93,7 +109,7 @@ FAULTS = {
     "four dimensions": (
         lambda root: rewrite(image_of(root), lambda v: v[..., None].repeat(2, axis=3)),
         image_of,
-        "volume of shape (32, 32, 8, 2), expected three dimensions",
+        "volume of shape 32×32×8×2, expected three dimensions",
     ),
 }
 # Seen in the image's voxels only, which a check of the headers leaves alone.
@@ -107,6 +123,14 @@ VOXEL_FAULTS = {
         lambda root: rewrite(image_of(root), lambda v: np.full_like(v, 7)),
         image_of,
         "all voxels have the same value",
+    ),
+}
+# Of no harm to the preparation: an empty map may be right, and a study says so.
+MEANT_FAULTS = {
+    "empty class": (
+        lambda root: rewrite(label_of(root), lambda v: np.where(v == 2, 0, v)),
+        label_of,
+        "no voxel of MYO; label it, or list the class in data.may_be_empty",
     ),
 }
 
@@ -126,7 +150,8 @@ def test_cases_come_from_the_folders_and_info(tree: Path) -> None:
 
 
 def test_a_healthy_tree_has_no_faults(tree: Path) -> None:
-    assert AcdcSpec(root=tree).check_files() == []
+    found = inspect(AcdcSpec(root=tree, **SMALL))
+    assert (found.faults, found.notices) == ([], [])
 
 
 def test_on_its_own_grid_a_label_is_copied_and_the_image_z_scored(tree: Path) -> None:
@@ -150,12 +175,12 @@ def test_unpacked_volumes_are_read_too(tree: Path) -> None:
     nib.save(nib.load(path), path.with_suffix(""))
     path.unlink()
     spec = AcdcSpec(root=tree, **SMALL)
-    assert spec.check_files() == []
+    assert inspect(spec).faults == []
     assert np.array_equal(spec.load_case(spec.list_cases()[3]).image, expected.image)
 
 
 def test_padding_is_zero_and_background(tree: Path) -> None:
-    spec = AcdcSpec(root=tree, spacing=(5, 5, 10), shape=(32, 32, 12))
+    spec = AcdcSpec(root=tree, spacing=(5, 5, 10), patch=(32, 32, 12))
     arrays = spec.load_case(spec.list_cases()[0])
     assert (arrays.image[..., [0, 1, 10, 11]] == 0).all()
     assert not arrays.label[..., [0, 1, 10, 11]].any()
@@ -166,7 +191,7 @@ def test_a_small_patch_at_the_label_keeps_the_heart_where_one_at_the_middle_lose
     # 20 voxels of 5 mm: 100 mm, the size of a heart.
     kept = {}
     for crop in ("center", "label"):
-        spec = AcdcSpec(root=tree, spacing=(5, 5, 10), shape=(20, 20, 8), crop=crop)
+        spec = AcdcSpec(root=tree, spacing=(5, 5, 10), patch=(20, 20, 8), crop=crop)
         kept[crop] = sum(spec.load_case(info).label.sum() for info in spec.list_cases())
     whole = AcdcSpec(root=tree, **SMALL)
     total = sum(whole.load_case(info).label.sum() for info in whole.list_cases())
@@ -174,24 +199,31 @@ def test_a_small_patch_at_the_label_keeps_the_heart_where_one_at_the_middle_lose
     assert kept["center"] <= kept["label"]
 
 
-@pytest.mark.parametrize("name", FAULTS)
+@pytest.mark.parametrize("name", FAULTS | MEANT_FAULTS)
 def test_a_fault_is_found_by_the_check_and_named_by_its_file(name: str, tree: Path) -> None:
-    break_it, where, message = FAULTS[name]
+    break_it, where, message = (FAULTS | MEANT_FAULTS)[name]
     break_it(tree)
-    faults = AcdcSpec(root=tree, **SMALL).check_files()
+    faults = inspect(AcdcSpec(root=tree, **SMALL)).faults
     assert [fault.where for fault in faults] == [str(where(tree))]
     assert message in str(faults[0])
 
 
 @pytest.mark.parametrize("name", FAULTS | VOXEL_FAULTS)
-def test_a_fault_stops_the_preparation_with_its_file_and_leaves_nothing(name: str, tree: Path, tmp_path: Path) -> None:
+def test_a_fault_stops_the_preparation_with_its_file_and_leaves_no_case(name: str, tree: Path, tmp_path: Path) -> None:
     break_it, where, message = (FAULTS | VOXEL_FAULTS)[name]
     break_it(tree)
     with pytest.raises(InputError) as error:
         prepare(AcdcSpec(root=tree, **SMALL), tmp_path / "storage")
     assert str(where(tree)) in str(error.value)
     assert message in str(error.value)
-    assert list(tmp_path.glob("storage/prepared/*")) == []
+    assert [path for path in tmp_path.glob("storage/prepared/*/*") if path.name != "lock"] == []
+
+
+def test_a_class_may_be_declared_to_be_missing_in_some(tree: Path) -> None:
+    rewrite(label_of(tree), lambda v: np.where(v == 2, 0, v))
+    found = inspect(AcdcSpec(root=tree, may_be_empty=("MYO",), **SMALL))
+    assert found.faults == []
+    assert [findings.ml[1] == 0 for findings in found.findings] == [False, False, False, True, False, False]
 
 
 def test_all_faults_of_the_layout_are_told_at_once(tree: Path) -> None:
@@ -219,13 +251,22 @@ def test_all_faults_of_the_layout_are_told_at_once(tree: Path) -> None:
 )
 def test_a_wrong_root_is_told(fields: dict, message: str, tree: Path) -> None:
     spec = AcdcSpec(**{**fields, "root": tree.parent / fields["root"]})
-    assert message in str(spec.check_files()[0])
+    assert message in str(spec.survey().faults[0])
     with pytest.raises(InputError, match=message.split(";")[0]):
         spec.key()
 
 
 @pytest.mark.parametrize(
-    "fields", [{"spacing": (1, 1, 0)}, {"shape": (3, 64, 64)}, {"crop": "heart"}, {"group": "age"}, {"patients": 0}]
+    "fields",
+    [
+        {"spacing": (1, 1, 0)},
+        {"patch": (3, 64, 64)},
+        {"patch": (64, 64)},
+        {"may_be_empty": ["tumor"]},
+        {"crop": "heart"},
+        {"group": "age"},
+        {"patients": 0},
+    ],
 )
 def test_wrong_fields_are_refused(fields: dict) -> None:
     with pytest.raises(ValidationError):
@@ -254,7 +295,8 @@ def test_the_real_sixty_patients_are_there_and_whole(real: Path) -> None:
     assert len({info.subject for info in cases}) == 60
     diagnoses = [info.group for info in AcdcSpec(root=real, group="diagnosis").list_cases()]
     assert {name: diagnoses.count(name) for name in set(diagnoses)} == dict.fromkeys(spec_diagnoses(spec), 24)
-    assert spec.check_files() == []
+    found = inspect(AcdcSpec(root=real, labels="nearest", patch=(8, 8, 4)))
+    assert (found.faults, len(found.findings)) == ([], 120)
 
 
 def spec_diagnoses(spec: AcdcSpec) -> tuple[str, ...]:
@@ -263,17 +305,17 @@ def spec_diagnoses(spec: AcdcSpec) -> tuple[str, ...]:
 
 @pytest.mark.data
 @pytest.mark.parametrize(
-    ("spacing", "shape", "crop"),
+    ("spacing", "patch", "crop"),
     [((2.5, 2.5, 5), (64, 64, 24), "label"), ((1.5625, 1.5625, 2.5), (192, 192, 48), "center")],
 )
 def test_volumes_agree_with_counting_by_hand(
     spacing: tuple[float, float, float],
-    shape: tuple[int, int, int],
+    patch: tuple[int, int, int],
     crop: str,
     real: Path,
     tmp_path: Path,
 ) -> None:
-    spec = AcdcSpec(root=real, spacing=spacing, shape=shape, crop=crop, patients=3)
+    spec = AcdcSpec(root=real, spacing=spacing, patch=patch, crop=crop, patients=3)
     data = open_prepared(prepare(spec, tmp_path))
     for index, info in enumerate(data.cases):
         folder = real / "training" / info.subject
@@ -300,7 +342,7 @@ def test_real_copies_broken_all_together_are_each_named(real: Path, tmp_path: Pa
     cut(clipped[1], 0.5)
     cut(clipped[0].with_name(clipped[0].name.replace("_gt", "")), 0.9)
     shutil.copyfile(clipped[0], swapped[0])
-    faults = AcdcSpec(root=tmp_path).check_files()
+    faults = all_faults(AcdcSpec(root=tmp_path))
     assert sorted(Path(fault.where).name for fault in faults) == [
         gone[0].name,
         clipped[0].name.replace("_gt", ""),

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from trainers.data.acdc import PHASES
 from trainers.data.base import CaseInfo
 from trainers.data.phantom import PhantomSpec
-from trainers.data.splits import split
+from trainers.data.splits import split, split_by_name
 from trainers.errors import InputError
 
 PROFILES = [("A",), ("B",), ("A", "B"), ("A", "A", "B")]
@@ -111,3 +111,18 @@ def test_impossible_splits_are_told(profiles: list[int], fold: int, folds: int, 
     with pytest.raises(InputError) as error:
         split(make_cases(profiles), fold, folds)
     assert message in str(error.value)
+
+
+def test_a_split_by_name_takes_those_cases_and_no_others():
+    cases = [CaseInfo(f"c{i}", f"s{i}", "A") for i in range(5)]
+    assert split_by_name(cases, ["c3", "c0"], ["c4"]) == ([0, 3], [4])
+
+
+def test_a_split_by_name_is_told_what_does_not_fit():
+    cases = [CaseInfo(f"c{i}", f"s{i // 2}", "A") for i in range(6)]
+    with pytest.raises(InputError) as caught:
+        split_by_name(cases, ["c0", "c9"], ["c1"])
+    assert [str(fault).split(";")[0] for fault in caught.value.faults] == [
+        "splits: no case c9",
+        "splits: subject s0 is on both sides",
+    ]

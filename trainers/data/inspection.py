@@ -1,0 +1,135 @@
+"""A source looked at whole, before anything is made of it: every fault, and the figures that a study needs."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainers.data.base import CaseFindings, CaseInfo, DataSpec
+from trainers.errors import Fault
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What was found.
+
+    faults: all of them; notices: of what is there and not used; cases, findings: of those whose files are there.
+    """
+
+    faults: list[Fault]
+    notices: list[str] = field(default_factory=list)
+    cases: Sequence[CaseInfo] = ()
+    findings: Sequence[CaseFindings] = ()
+
+    @property
+    def volumes(self) -> NDArray[np.int64]:
+        """Volume of every full map in the prepared case (case, class) [voxels]."""
+        return np.array([found.voxels for found in self.findings], dtype=np.int64)
+
+
+def inspect(spec: DataSpec, progress: Callable[[int, int], None] | None = None) -> Inspection:
+    """Look at every header and label of a source, several at once, and at how the cases fit together.
+
+    ``progress`` is told the cases seen and the cases in all.
+    """
+    survey = spec.survey()
+    cases, findings = survey.cases, []
+    # Threads do: reading, unpacking and filtering leave the interpreter to others.
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for number, found in enumerate(pool.map(spec.inspect_case, cases), start=1):
+            findings.append(found)
+            if progress is not None:
+                progress(number, len(cases))
+    faults = [*survey.faults, *(fault for found in findings for fault in found.faults)]
+    faults += across_cases(spec, cases, whole=not survey.faults)
+    if not faults:
+        faults = [*_absent_classes(spec, findings), *_odd_channels(cases, findings)]
+    return Inspection(faults, list(survey.notices), cases, findings)
+
+
+def across_cases(spec: DataSpec, cases: Sequence[CaseInfo], whole: bool = True) -> list[Fault]:
+    """What is wrong between cases: one given twice, a subject in two groups, a group without cases.
+
+    whole: these are all cases, so that what is not among them is missing.
+    """
+    faults = [
+        Fault(f"case {name}", f"given {count} times", "name each case once")
+        for name, count in Counter(info.case for info in cases).items()
+        if count > 1
+    ]
+    groups: dict[str, set[str]] = defaultdict(set)
+    for info in cases:
+        groups[info.subject].add(info.group)
+    if not spec.paired:
+        faults += [
+            Fault(f"subject {name}", f"in groups {', '.join(sorted(found))}", "put all its cases into one group")
+            for name, found in sorted(groups.items())
+            if len(found) > 1
+        ]
+    there = {info.group for info in cases}
+    faults += [
+        Fault(f"group {name}", "has no cases", "use more of the data, or leave the group out where it is declared")
+        for name in spec.groups
+        if whole and name not in there
+    ]
+    faults += [
+        Fault(f"group {name}", f"is not declared, known: {', '.join(spec.groups)}", "declare it, or correct the case")
+        for name in sorted(there - set(spec.groups))
+    ]
+    return faults
+
+
+def _absent_classes(spec: DataSpec, findings: Sequence[CaseFindings]) -> Iterator[Fault]:
+    for name, volume in zip(spec.classes, np.sum([found.ml for found in findings], axis=0), strict=True):
+        if not volume:
+            yield Fault(f"class {name}", "is in no case", "check its label value, or leave it out of data.classes")
+
+
+def _odd_channels(cases: Sequence[CaseInfo], findings: Sequence[CaseFindings]) -> Iterator[Fault]:
+    """Cases with other channels than most."""
+    usual, _ = Counter(found.channels for found in findings).most_common(1)[0]
+    for info, found in zip(cases, findings, strict=True):
+        if found.channels != usual:
+            fault = f"{found.channels} channels, most cases have {usual}"
+            yield Fault(f"case {info.case}", fault, "give every case the same channels")
+
+
+def statistics(found: Inspection, spec: DataSpec) -> dict[str, Any]:
+    """Figures of an inspection without faults.
+
+    ``cases``, ``subjects``, ``groups`` {group: cases}, ``classes``; ``volumes_ml`` {group: {class: mean, min, max
+    [ml] of the maps that are not empty, ``empty``: share of maps that are}}; ``spacing_mm`` and ``size_voxels``
+    of the images as stored, each with the least and the most along every axis.
+    """
+    volumes: dict[str, dict[str, dict[str, float | None]]] = {}
+    for group in spec.groups:
+        rows = [one.ml for one, info in zip(found.findings, found.cases, strict=True) if info.group == group]
+        volumes[group] = {name: _spread([row[at] for row in rows]) for at, name in enumerate(spec.classes)}
+    spacing = np.array([one.spacing for one in found.findings])
+    size = np.array([one.shape for one in found.findings])
+    return {
+        "cases": len(found.cases),
+        "subjects": len({info.subject for info in found.cases}),
+        "groups": dict(Counter(info.group for info in found.cases)),
+        "classes": list(spec.classes),
+        "volumes_ml": volumes,
+        "spacing_mm": {"min": spacing.min(axis=0).tolist(), "max": spacing.max(axis=0).tolist()},
+        "size_voxels": {"min": size.min(axis=0).tolist(), "max": size.max(axis=0).tolist()},
+    }
+
+
+def _spread(volumes: Sequence[float]) -> dict[str, float | None]:
+    full = [volume for volume in volumes if volume > 0]
+    return {
+        "mean": float(np.mean(full)) if full else None,
+        "min": min(full, default=None),
+        "max": max(full, default=None),
+        "empty": 1 - len(full) / len(volumes),
+    }
