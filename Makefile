@@ -1,12 +1,13 @@
 # make demo   the main job on generated data, from nothing but Python ≥ 3.11
 # make test   the tests       make check   what CI runs: lint, types, tests with everything they can use
 # make bench  speed and memory against a peer in the same run
+# make calibrate  whether intervals cover and marks are true, on studies drawn from known curves (minutes)
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO := dicestudy-data/phantom.yaml
 
-.PHONY: demo test check bench lint clean
+.PHONY: demo test check bench calibrate lint clean
 
 # A stamp and not the folder: an installation that broke off is not taken for a whole one.
 $(VENV)/installed: pyproject.toml constraints.txt
@@ -43,6 +44,10 @@ check: lint test
 bench: $(VENV)/installed
 	$(BIN)/python -m bench.overhead
 	$(BIN)/python -m bench.losses
+	$(BIN)/python -m bench.preparation
+
+calibrate: $(VENV)/installed
+	$(BIN)/python -m bench.calibrate
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

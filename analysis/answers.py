@@ -3,23 +3,40 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from itertools import chain
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from analysis.cells import cell_metrics, safe_names
-from analysis.outcomes import Outcome, trial_scores
-from analysis.statistics import FEWEST_SUBJECTS, SIGNIFICANT, holm, paired_bootstrap
-from analysis.table import DERIVED, FULL, StudyTables, is_partial, plain, settings_of
+from analysis.outcomes import NOT_TOLD, Outcome, trial_scores
+from analysis.planes import planes_of
+from analysis.published import paper_figures
+from analysis.scores import StudyScores, study_scores
+from analysis.statistics import (
+    SIGNIFICANT,
+    SUBJECT_RESAMPLES,
+    FloatArray,
+    draw_resamples,
+    holm,
+    paired_tests,
+    resampled_rows,
+    wilson,
+)
+from analysis.table import DERIVED, FULL, StudyTables, is_partial, plain
 from analysis.transition import Transition, fit_transition
 
 _OF_PARTIAL = [str(outcome) for outcome in Outcome if outcome is not Outcome.SEGMENTS]
+_FIGURES = ("retention", "dsc_labelled", "dsc_emptied")
 
 
 def table_one(
-    tables: StudyTables, rng: np.random.Generator, cells: list[dict[str, Any]] | None = None
+    tables: StudyTables,
+    rng: np.random.Generator,
+    cells: list[dict[str, Any]] | None = None,
+    matrices: StudyScores | None = None,
 ) -> list[dict[str, Any]]:
     """Table 1 of the study: one row a cell, group and class, in the order of the settings.
 
@@ -30,95 +47,157 @@ def table_one(
     by paired bootstrap on the same cases, corrected by Holm over the table; None under full labeling, where no
     cell under full labeling corresponds, and where fewer than ``FEWEST_SUBJECTS`` subjects are shared.
     ``change``: mean DSC minus that under full labeling on the same cases; ``significant``: p < ``SIGNIFICANT``.
-    ``cells``: of ``cell_metrics``, if they are at hand.
+    ``paper``: of ``paper_figures`` for the emptied class, None where the paper has no such setup.
+    ``cells``, ``matrices``: of ``cell_metrics`` and ``study_scores``, if they are at hand.
     """
-    cells = cell_metrics(tables, rng) if cells is None else cells
+    matrices = study_scores(tables) if matrices is None else matrices
+    cells = cell_metrics(tables, rng, matrices=matrices) if cells is None else cells
     groups, classes = safe_names(tables.groups), safe_names(tables.classes)
-    means = _case_means(tables)
+    means = {class_: matrices.case_means(class_, "dsc") for class_ in tables.classes}
+    place = {cell: number for number, cell in enumerate(matrices.cells)}
     twins = _twins(tables, cells)
     rows: list[dict[str, Any]] = []
     p: list[float] = []
-    for cell in cells:
-        params = cell["params"]
-        for class_ in tables.classes:
-            for group in tables.groups:
-                own = means.get((cell["cell"], group, class_))
-                if own is None:
+    for class_ in tables.classes:
+        whole = matrices.classes[class_]
+        differences = []
+        for cell in cells:
+            for number, group in enumerate(tables.groups):
+                of_class = f"{groups[group]}.{classes[class_]}"
+                if f"dv_ml.{of_class}" not in cell["metrics"]:
                     continue
-                change, value = _compare(own, means.get((twins.get(cell["cell"], ""), group, class_)), rng)
-                p.append(value)
+                own = np.where(whole.group == number, means[class_][place[cell["cell"]]], np.nan)
+                twin = place.get(twins.get(cell["cell"], ""), -1)
+                change = own - means[class_][twin] if twin >= 0 else np.full(len(own), np.nan)
+                differences.append(change)
                 row = {
-                    **params,
+                    **cell["params"],
                     "cell": cell["cell"],
                     "group": group,
                     "class": class_,
-                    "emptied": tables.is_emptied(params["labeling"], group, class_),
+                    "emptied": tables.is_emptied(cell["params"]["labeling"], group, class_),
                     "n": cell["n"],
-                    "cases": int(own["dsc"].notna().sum()),
-                    "change": change,
+                    "cases": int(np.isfinite(own).sum()),
+                    "change": float(np.nanmean(change)) if np.isfinite(change).any() else math.nan,
                     "outcomes": cell["outcomes"],
+                    "paper": _paper(tables, cell["params"], group, class_),
                 }
-                of_class = f"{groups[group]}.{classes[class_]}"
                 for name, metric in (("dsc", f"dsc.{of_class}"), ("dv_ml", f"dv_ml.{of_class}")):
                     row |= _figures(cell, name, metric)
                 rows.append(row | _figures(cell, "auc", f"auc.{classes[class_]}"))
+        stacked = np.array(differences).reshape(len(differences), len(whole.subject))
+        p += list(paired_tests(stacked, whole.subject, rng)[0])
     for row, corrected in zip(rows, holm(p), strict=True):
         row["p"] = corrected
         row["significant"] = None if math.isnan(corrected) else bool(corrected < SIGNIFICANT)
+    order = {name: number for number, name in enumerate((*(cell["cell"] for cell in cells), *tables.classes))}
+    rows.sort(key=lambda row: (order[row["cell"]], order[row["class"]]))
     return [plain(row) for row in rows]
 
 
-def transition_map(tables: StudyTables, rng: np.random.Generator) -> dict[str, Any]:
+def transition_map(
+    tables: StudyTables,
+    rng: np.random.Generator,
+    scores: pd.DataFrame | None = None,
+    matrices: StudyScores | None = None,
+) -> dict[str, Any]:
     """Map the transition over ε, one slice for each emptied class and setting of all but ε under partial labeling.
 
     A slice: ``at``, its settings; ``class``; ``v_hat`` [voxels], the mean over its trials; ``crossing`` with
     ``eps``, ``low``, ``high`` (None where open) and ``bracket`` [voxels], ``step`` (the drop is narrower than
-    the grid, the interval holds the bracket) and the same ``in_v_hat``; or None and ``reason``, with
-    ``reason_bracket`` around several crossings.
+    the grid, the interval holds the bracket), ``units``, the seeds and folds that the interval rests on, and the
+    same ``in_v_hat``; or None and ``reason``, with ``reason_bracket`` around several crossings. ``curve``: the
+    falling curve, ``upper``, ``lower``, ``middle`` [voxels], ``width`` and ``narrower_than`` [decades], ``r2``; None
+    without a crossing.
     ``points``, one an ε as written: ``eps`` [voxels, geometric mean over the trials], ``eps_in_v_hat``,
     ``eps_written``, ``cell``, ``n``; ``retention``, ``dsc_labelled``, ``dsc_emptied``: means over the trials that
-    did not collapse, whose figures would blur two behaviours; ``outcomes``: counts over all; ``trials``: each
-    trial's key, outcome and figures. The fit leaves collapsed trials out.
+    did not collapse, whose figures would blur two behaviours; ``collapse``: the share of collapsed among the trained,
+    with ``low`` and ``high`` after Wilson; ``outcomes``: counts over all; ``trials``: each trial's key, outcome and
+    figures. The fit leaves collapsed trials out.
+    ``planes``: the map over two factors, see ``analysis.planes.planes_of``.
+    ``scores``, ``matrices``: of ``trial_scores`` and ``study_scores``, if they are at hand.
     """
-    scores = trial_scores(tables)
-    partial = scores[scores["labeling"].map(is_partial).astype(bool)]
+    scores = trial_scores(tables) if scores is None else scores
+    matrices = study_scores(tables) if matrices is None else matrices
     fixed = [name for name in tables.settings if name not in ("eps", *DERIVED)]
-    slices = [
-        _slice(part, settings_of(part.iloc[0], fixed), rng)
-        for _, part in partial.groupby(["class", *fixed], sort=False, dropna=False)
+    needed = ["key", "cell", "fold", "seed", "class", "outcome", "eps", "eps_voxels", "v_hat", *_FIGURES, *fixed]
+    records = scores.assign(row=_rows_of(scores, tables))[[*dict.fromkeys(needed), "row"]].to_dict("records")
+    slices: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+    for record in records:
+        if is_partial(record["labeling"]):
+            own = {str(name): value for name, value in record.items()}
+            slices.setdefault((own["class"], *(str(own[name]) for name in fixed)), []).append(own)
+    resampled = {class_: _resampled_retention(tables, matrices, class_, rng) for class_ in tables.emptied_classes}
+    found = [
+        _slice(part, {name: part[0][name] for name in fixed}, resampled[part[0]["class"]], rng)
+        for part in slices.values()
     ]
-    return {"slices": [plain(each) for each in slices]}
+    return {"slices": [plain(each) for each in found], "planes": [plain(each) for each in planes_of(found)]}
 
 
-def map_rows(mapped: dict[str, Any]) -> list[dict[str, Any]]:
-    """Flatten a map for a CSV file: one row a point, with its slice's settings and crossing [voxels]."""
+def map_rows(mapped: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Flatten a map for a CSV file: one row a point, with its slice's settings, crossing and curve [voxels]."""
     return [
         {**found["at"], "class": found["class"], "v_hat": found["v_hat"]}
-        | {name: value for name, value in point.items() if name not in ("outcomes", "trials")}
+        | {name: value for name, value in point.items() if name not in ("outcomes", "trials", "collapse")}
+        | {f"collapse_{name}": point["collapse"][name] for name in ("share", "low", "high")}
         | {f"trials_{outcome}": point["outcomes"].get(outcome, 0) for outcome in _OF_PARTIAL}
         | {f"crossing_{name}": (found["crossing"] or {}).get(name) for name in ("eps", "low", "high")}
+        | {f"curve_{name}": (found["curve"] or {}).get(name) for name in ("upper", "lower", "width", "r2")}
         | {"reason": found["reason"]}
         for found in mapped["slices"]
         for point in found["points"]
     ]
 
 
-def _slice(scores: pd.DataFrame, at: dict[str, Any], rng: np.random.Generator) -> dict[str, Any]:
-    v_hat = float(scores["v_hat"].mean())
-    with_eps = scores[scores["eps_voxels"] > 0]
+def _rows_of(scores: pd.DataFrame, tables: StudyTables) -> pd.Series[int]:
+    return scores["key"].map(pd.Series(np.arange(len(tables.trials)), index=tables.trials["key"]))
+
+
+def _resampled_retention(
+    tables: StudyTables, matrices: StudyScores, class_: str, rng: np.random.Generator
+) -> FloatArray:
+    """Retention of every trial on resampled subjects, (resample, trial)."""
+    hidden = tables.groups.index(tables.emptied.group) if tables.emptied is not None else -1
+    own = matrices.classes[class_].of_group(hidden)
+    drawn = draw_resamples([], matrices.subjects, rng, SUBJECT_RESAMPLES)
+    return resampled_rows(own.scores["retention"], own.subject, drawn)
+
+
+def _slice(
+    trials: list[dict[str, Any]], at: dict[str, Any], resampled: FloatArray, rng: np.random.Generator
+) -> dict[str, Any]:
+    known = [trial["v_hat"] for trial in trials if math.isfinite(trial["v_hat"])]
+    v_hat = float(np.mean(known)) if known else math.nan
+    found: dict[str, Any] = {"at": at, "class": trials[0]["class"], "v_hat": v_hat, "crossing": None, "curve": None}
+    by_cell: dict[str, list[dict[str, Any]]] = {}
+    for trial in trials:
+        if trial["eps_voxels"] > 0:
+            by_cell.setdefault(trial["cell"], []).append(trial)
     # Folds differ a little in v̂, and so in what an ε written in v̂ means: one point, their geometric mean.
-    log10_eps = np.log10(with_eps["eps_voxels"]).groupby(with_eps["cell"], sort=False).transform("mean")
-    points = [_point(part, float(log10_eps[part.index[0]]), v_hat) for _, part in with_eps.groupby("cell", sort=False)]
+    log10_eps = {
+        cell: float(np.mean([math.log10(trial["eps_voxels"]) for trial in part])) for cell, part in by_cell.items()
+    }
+    points = [_point(part, log10_eps[cell], v_hat) for cell, part in by_cell.items()]
     points.sort(key=lambda point: float(point["eps"]))
-    found: dict[str, Any] = {"at": at, "class": scores["class"].iloc[0], "v_hat": v_hat}
-    if with_eps.empty:
-        return found | {"crossing": None, "reason": "no trial has an ε above 0", "points": []}
-    kept = with_eps["retention"].notna() & (with_eps["outcome"] != Outcome.COLLAPSED)
-    if not kept.any():
-        counts = with_eps["outcome"].value_counts()
-        tally = ", ".join(f"{count} {outcome}" for outcome, count in counts.items())
-        return found | {"crossing": None, "reason": f"no trial to fit: {tally}", "points": points}
-    fit = fit_transition(log10_eps[kept], with_eps.loc[kept, "retention"], rng)
+    if not points:
+        return found | {"reason": "no trial has an ε above 0", "points": []}
+    kept = [
+        trial
+        for part in by_cell.values()
+        for trial in part
+        if trial["outcome"] not in NOT_TOLD and math.isfinite(trial["retention"])
+    ]
+    if not kept:
+        tally = ", ".join(f"{count} {outcome}" for outcome, count in _counts([*chain(*by_cell.values())]).items())
+        return found | {"reason": f"no trial to fit: {tally}", "points": points}
+    fit = fit_transition(
+        [log10_eps[trial["cell"]] for trial in kept],
+        [trial["retention"] for trial in kept],
+        rng,
+        units=[f"{trial['fold']} {trial['seed']}" for trial in kept],
+        resampled=resampled[:, [trial["row"] for trial in kept]],
+    )
     return found | _crossing(fit, v_hat) | {"points": points}
 
 
@@ -133,24 +212,36 @@ def _crossing(fit: Transition, v_hat: float) -> dict[str, Any]:
         name: [end / v_hat for end in value] if isinstance(value, list) else value / v_hat
         for name, value in crossing.items()
     }
-    return {"crossing": crossing | {"step": fit.step, "in_v_hat": in_v_hat}, "reason": None}
+    curve = None if fit.curve is None else vars(fit.curve) | {"middle": _voxels([fit.curve.middle])[0]}
+    crossing |= {"step": fit.step, "units": fit.units, "in_v_hat": in_v_hat}
+    return {"crossing": crossing, "reason": None, "curve": curve}
 
 
-def _point(trials: pd.DataFrame, log10_eps: float, v_hat: float) -> dict[str, Any]:
+def _point(trials: list[dict[str, Any]], log10_eps: float, v_hat: float) -> dict[str, Any]:
     eps = _voxels([log10_eps])[0]
-    told = trials[~trials["outcome"].isin([Outcome.COLLAPSED, Outcome.FAILED])]
-    figures = ("retention", "dsc_labelled", "dsc_emptied")
-    counts = trials["outcome"].value_counts()
+    told = [trial for trial in trials if trial["outcome"] not in NOT_TOLD]
+    means = {}
+    for name in _FIGURES:
+        known = [trial[name] for trial in told if math.isfinite(trial[name])]
+        means[name] = float(np.mean(known)) if known else math.nan
+    lost = sum(trial["outcome"] == Outcome.COLLAPSED for trial in trials)
+    share, low, high = wilson(lost, lost + len(told))
     return {
         "eps": eps,
         "eps_in_v_hat": eps / v_hat,
-        "eps_written": trials["eps"].iloc[0],
-        "cell": trials["cell"].iloc[0],
+        "eps_written": trials[0]["eps"],
+        "cell": trials[0]["cell"],
         "n": len(told),
-        **{name: told[name].mean() for name in figures},
-        "outcomes": {str(outcome): int(counts[outcome]) for outcome in Outcome if outcome in counts.index},
-        "trials": trials[["key", "outcome", *figures]].to_dict("records"),
+        **means,
+        "collapse": {"share": share, "low": low, "high": high},
+        "outcomes": _counts(trials),
+        "trials": [{name: trial[name] for name in ("key", "outcome", *_FIGURES)} for trial in trials],
     }
+
+
+def _counts(trials: list[dict[str, Any]]) -> dict[str, int]:
+    seen = [trial["outcome"] for trial in trials]
+    return {str(outcome): seen.count(outcome) for outcome in Outcome if outcome in seen}
 
 
 def _voxels(log10_eps: Iterable[float]) -> list[float]:
@@ -163,15 +254,10 @@ def _figures(cell: dict[str, Any], name: str, metric: str) -> dict[str, Any]:
     return {name: figures.get("mean"), f"{name}_low": figures.get("low"), f"{name}_high": figures.get("high")}
 
 
-def _case_means(tables: StudyTables) -> dict[tuple[str, str, str], pd.DataFrame]:
-    """Per cell, group and class, each case's mean DSC over the cell's trials, with its subject."""
-    cases = tables.cases.assign(cell=tables.cases["key"].map(tables.trials.set_index("key")["cell"]))
-    means = cases.groupby(["cell", "group", "class", "case", "subject"], sort=False)[["dsc"]].mean().reset_index()
-    found: dict[tuple[str, str, str], pd.DataFrame] = {}
-    for label, part in means.groupby(["cell", "group", "class"], sort=False):
-        cell, group, class_ = map(str, label)
-        found[cell, group, class_] = part
-    return found
+def _paper(tables: StudyTables, params: Mapping[str, Any], group: str, class_: str) -> dict[str, Any] | None:
+    if tables.emptied is None or class_ not in tables.emptied.classes:
+        return None
+    return paper_figures(params, emptied_group=group == tables.emptied.group)
 
 
 def _twins(tables: StudyTables, cells: list[dict[str, Any]]) -> dict[str, str]:
@@ -185,14 +271,3 @@ def _twins(tables: StudyTables, cells: list[dict[str, Any]]) -> dict[str, str]:
     keys = {cell["cell"]: tuple(str(cell["params"][name]) for name in others) for cell in cells}
     partial = [cell["cell"] for cell in cells if is_partial(cell["params"]["labeling"])]
     return {cell: full[keys[cell]] for cell in partial if keys[cell] in full}
-
-
-def _compare(own: pd.DataFrame, full: pd.DataFrame | None, rng: np.random.Generator) -> tuple[float, float]:
-    """Mean change of the DSC on the cases that both have, and its p; NaN where it cannot be told."""
-    if full is None:
-        return math.nan, math.nan
-    pairs = own.merge(full, on=["case", "subject"], suffixes=("", "_full")).dropna()
-    change = float((pairs["dsc"] - pairs["dsc_full"]).mean())
-    if pairs["subject"].nunique() < FEWEST_SUBJECTS:
-        return change, math.nan
-    return change, paired_bootstrap(pairs["dsc"], pairs["dsc_full"], pairs["subject"], rng)

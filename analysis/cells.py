@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
-from analysis.outcomes import Outcome, case_retention, trial_scores
-from analysis.statistics import Interval, draw_resamples, resampled_auc, resampled_mean
-from analysis.table import DERIVED, DONE, StudyTables, plain, settings_of
+from analysis.outcomes import Outcome, failure_outcome, trial_scores
+from analysis.scores import StudyScores, study_scores
+from analysis.statistics import Interval, draw_resamples, resampled_aucs, resampled_means
+from analysis.table import DERIVED, DONE, StudyTables, plain
 
 
 def safe_names(names: Sequence[str]) -> dict[str, str]:
@@ -28,9 +29,12 @@ def safe_names(names: Sequence[str]) -> dict[str, str]:
 
 
 def cell_metrics(
-    tables: StudyTables, rng: np.random.Generator, scores: pd.DataFrame | None = None
+    tables: StudyTables,
+    rng: np.random.Generator,
+    scores: pd.DataFrame | None = None,
+    matrices: StudyScores | None = None,
 ) -> list[dict[str, Any]]:
-    """Each cell's figures, in the order of the settings; ``scores`` saves computing ``trial_scores`` again.
+    """Each cell's figures, in the order of the settings.
 
     ``cell``; ``params``: settings, ε and v̂ in voxels [means over the trials]; ``n``: trials done; ``trials``:
     trials in all; ``metrics``: per name ``mean``, ``low``, ``high`` and ``n``, the scores averaged, with names
@@ -39,117 +43,97 @@ def cell_metrics(
     behaviour, all trials done, scored and none collapsed, else ``doubts`` says why not.
 
     Means run over all trials done, the collapsed included: where ``outcomes`` counts collapsed ones, the mean
-    is that of a mixture. Intervals: two-way bootstrap over trials and subjects.
+    is that of a mixture. Intervals: two-way bootstrap over trials and subjects, which cells share.
+    ``scores``, ``matrices``: of ``trial_scores`` and ``study_scores``, if they are at hand.
     """
     scores = trial_scores(tables) if scores is None else scores
-    outcomes = {str(cell): part for cell, part in scores.groupby("cell", sort=False)}
-    cases = _CaseArrays(tables)
-    return [
-        _cell(tables, str(cell), trials, outcomes.get(str(cell)), cases, rng)
-        for cell, trials in tables.trials.groupby("cell", sort=False)
-    ]
-
-
-class _CaseArrays:
-    """The table of cases as arrays sorted by trial, so that a cell's scores are taken without a search."""
-
-    def __init__(self, tables: StudyTables) -> None:
-        cases = tables.cases
-        self.retention = case_retention(cases).to_numpy(dtype=np.float64)
-        self.score = {name: cases[name].to_numpy(dtype=np.float64) for name in ("dsc", "dv_ml", "pred_ml")}
-        self.group = pd.Categorical(cases["group"], categories=list(tables.groups)).codes
-        self.class_ = pd.Categorical(cases["class"], categories=list(tables.classes)).codes
-        self.subject = pd.factorize(cases["subject"])[0]
-        self._rows = {str(key): rows for key, rows in cases.groupby("key", sort=False).indices.items()}
-
-    def rows(self, keys: Sequence[str]) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
-        """Rows of these trials' cases, and which of the trials each belongs to."""
-        parts = [self._rows.get(key, np.empty(0, dtype=np.intp)) for key in keys]
-        which = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
-        rows = np.concatenate(parts) if parts else np.empty(0, dtype=np.intp)
-        return rows.astype(np.intp), which.astype(np.intp)
+    counted = _outcomes_by_cell(tables, scores)
+    metrics = _metrics(tables, study_scores(tables) if matrices is None else matrices, rng)
+    by_cell: dict[str, list[dict[str, Any]]] = {}
+    for trial in tables.trials[["cell", "state", *tables.settings, *DERIVED]].to_dict("records"):
+        by_cell.setdefault(trial["cell"], []).append({str(name): value for name, value in trial.items()})
+    return [_cell(tables, cell, trials, counted[cell], metrics[cell]) for cell, trials in by_cell.items()]
 
 
 def _cell(
     tables: StudyTables,
     cell: str,
-    trials: pd.DataFrame,
-    scores: pd.DataFrame | None,
-    cases: _CaseArrays,
-    rng: np.random.Generator,
+    trials: list[dict[str, Any]],
+    outcomes: dict[str, int],
+    metrics: dict[str, Interval],
 ) -> dict[str, Any]:
-    done = trials[trials["state"] == DONE]
-    counted = _count_outcomes(trials, scores)
+    done = sum(trial["state"] == DONE for trial in trials)
     doubts = [
-        f"{counted[outcome]} {word}"
+        f"{outcomes[outcome]} {word}"
         for outcome, word in (
             (Outcome.FAILED, "failed"),
+            (Outcome.DIVERGED, "diverged"),
             (Outcome.COLLAPSED, "collapsed"),
             (Outcome.UNSCORED, "without a score"),
         )
-        if outcome in counted
+        if outcome in outcomes
     ]
-    if done.empty:
+    if not done:
         doubts.insert(0, "no trial is done")
-    metrics = _metrics(tables, cases, list(done["key"]), rng)
     return {
         "cell": cell,
         "params": cell_params(tables, trials),
-        "n": len(done),
+        "n": done,
         "trials": len(trials),
         "metrics": {name: plain(vars(interval)) for name, interval in metrics.items()},
-        "outcomes": counted,
+        "outcomes": outcomes,
         "valid": not doubts,
         "doubts": doubts,
     }
 
 
-def cell_params(tables: StudyTables, trials: pd.DataFrame) -> dict[str, Any]:
+def cell_params(tables: StudyTables, trials: list[dict[str, Any]]) -> dict[str, Any]:
     """Gather the settings of one cell's trials, and the means of its ε and v̂ [voxels], which differ between folds."""
-    first = trials.iloc[0]
-    params = settings_of(first, tables.settings)
-    # Twelve digits: the mean of 0.2, 0.2 and 0.2 is 0.2 again.
-    means = {name: plain(float(f"{trials[name].mean():.12g}")) for name in DERIVED}
-    order = ("loss", "phi", "eps", *DERIVED, *(name for name in params if name not in ("loss", "phi", "eps")))
-    return {name: means[name] if name in means else params[name] for name in order}
+    params = {name: plain(trials[0][name]) for name in tables.settings}
+    for name in DERIVED:
+        known = [trial[name] for trial in trials if math.isfinite(trial[name])]
+        # Twelve digits: the mean of 0.2, 0.2 and 0.2 is 0.2 again.
+        params[name] = float(f"{np.mean(known):.12g}") if known else None
+    first = ("loss", "phi", "eps", *DERIVED)
+    return {name: params[name] for name in (*first, *(name for name in params if name not in first))}
 
 
-def _count_outcomes(trials: pd.DataFrame, scores: pd.DataFrame | None) -> dict[str, int]:
-    if scores is None or scores.empty:
-        failed = int((trials["state"] != DONE).sum())
-        return {str(Outcome.FAILED): failed} if failed else {}
-    counts = scores["outcome"].value_counts()
-    return {str(outcome): int(counts[outcome]) for outcome in Outcome if outcome in counts.index}
+def _outcomes_by_cell(tables: StudyTables, scores: pd.DataFrame) -> dict[str, dict[str, int]]:
+    counted: dict[str, dict[str, int]] = {str(cell): {} for cell in tables.trials["cell"].unique()}
+    if scores.empty:  # nothing is emptied, so only failures can be told
+        judged = [failure_outcome(reason) for reason in tables.trials.loc[tables.trials["state"] != DONE, "reason"]]
+        pairs = pd.DataFrame({"cell": tables.trials.loc[tables.trials["state"] != DONE, "cell"], "outcome": judged})
+    else:
+        pairs = scores[["cell", "outcome"]]
+    for cell, outcome in zip(pairs["cell"], pairs["outcome"], strict=True):
+        counted[cell][outcome] = counted[cell].get(outcome, 0) + 1
+    return {cell: {str(o): counts[o] for o in Outcome if o in counts} for cell, counts in counted.items()}
 
 
-def _metrics(tables: StudyTables, cases: _CaseArrays, keys: list[str], rng: np.random.Generator) -> dict[str, Interval]:
-    rows, which = cases.rows(keys)
-    if not len(rows):
-        return {}
-    seen, subject = np.unique(cases.subject[rows], return_inverse=True)
-    drawn = draw_resamples(len(keys), len(seen), rng)
-    group, class_ = cases.group[rows], cases.class_[rows]
+def _metrics(tables: StudyTables, found: StudyScores, rng: np.random.Generator) -> dict[str, dict[str, Interval]]:
+    done = (tables.trials["state"] == DONE).to_numpy()
+    members = [rows[done[rows]] for rows in found.cells.values()]
+    drawn = draw_resamples([len(rows) for rows in members], found.subjects, rng)
     groups, classes = safe_names(tables.groups), safe_names(tables.classes)
-
-    def mean(values: npt.NDArray[np.floating], chosen: npt.NDArray[np.bool_]) -> Interval:
-        return resampled_mean(values[rows][chosen], which[chosen], subject[chosen], drawn)
-
-    metrics: dict[str, Interval] = {}
+    by_name: dict[str, list[Interval]] = {}
     for score in ("dsc", "dv_ml"):
-        for i, group_name in enumerate(tables.groups):
-            for j, class_name in enumerate(tables.classes):
-                chosen = (group == i) & (class_ == j)
-                if chosen.any():
-                    name = f"{score}.{groups[group_name]}.{classes[class_name]}"
-                    metrics[name] = mean(cases.score[score], chosen)
-    if tables.emptied is None:
-        return metrics
-    hidden = group == tables.groups.index(tables.emptied.group)
-    for class_name in tables.emptied.classes:
-        of_class = class_ == tables.classes.index(class_name)
-        metrics[f"retention.{classes[class_name]}"] = mean(cases.retention, of_class & hidden)
-        volumes = cases.score["pred_ml"][rows][of_class]
-        metrics[f"auc.{classes[class_name]}"] = resampled_auc(
-            volumes, ~hidden[of_class], which[of_class], subject[of_class], drawn
-        )
-    return metrics
+        for number, group in enumerate(tables.groups):
+            for class_ in tables.classes:
+                own = found.classes[class_].of_group(number)
+                name = f"{score}.{groups[group]}.{classes[class_]}"
+                by_name[name] = resampled_means(own.scores[score], own.subject, members, drawn)
+    if tables.emptied is not None:
+        hidden = tables.groups.index(tables.emptied.group)
+        for class_ in tables.emptied.classes:
+            whole = found.classes[class_]
+            own = whole.of_group(hidden)
+            by_name[f"retention.{classes[class_]}"] = resampled_means(
+                own.scores["retention"], own.subject, members, drawn
+            )
+            by_name[f"auc.{classes[class_]}"] = resampled_aucs(
+                whole.scores["pred_ml"], whole.group != hidden, whole.subject, members, drawn
+            )
+    return {
+        cell: {name: listed[number] for name, listed in by_name.items() if listed[number].n}
+        for number, cell in enumerate(found.cells)
+    }

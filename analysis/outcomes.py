@@ -1,7 +1,8 @@
-"""What a trial did to the emptied group: ignored the empty maps, learnt them, lay between, or collapsed.
+"""What a trial did to the emptied group: ignored the empty maps, learnt them, lay between, collapsed or diverged.
 
 A collapsed trial has lost the labelled group too. Its emptied group looks exactly like one that was learnt
-empty, so averaging over both is wrong: collapse is an outcome of its own.
+empty, so averaging over both is wrong: collapse is an outcome of its own. So is divergence, a loss that left the
+finite numbers: it is the setting's doing, where other failures are the machine's.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ it a tenth at most in what has been measured, and collapsed trials end near 0, s
 COLLAPSE_FLOOR = 0.2
 """The labelled DSC that stands in where no trial under full labeling reached this much: lower is no segmentation."""
 
+DIVERGED_REASON = "diverged"
+"""What the reason of a trial begins with whose loss left the finite numbers."""
 SCORE_COLUMNS = (
     "retention",
     "auc",
@@ -45,9 +48,14 @@ class Outcome(StrEnum):
     BETWEEN = "between"
     LEARNS_EMPTY = "learns_empty"
     COLLAPSED = "collapsed"
-    FAILED = "failed"
+    DIVERGED = "diverged"
+    FAILED = "failed"  # for any other reason: memory, a lost machine
     SEGMENTS = "segments"  # under full labeling nothing is emptied, so nothing can be ignored or learnt empty
     UNSCORED = "unscored"  # done, but without a case that could tell
+
+
+NOT_TOLD = (Outcome.COLLAPSED, Outcome.DIVERGED, Outcome.FAILED)
+"""Outcomes whose figures say nothing of the emptied maps: means over ε and the fit leave them out."""
 
 
 @dataclass(frozen=True)
@@ -63,13 +71,13 @@ def classify(
 ) -> Verdict:
     """Judge the outcome of one trial.
 
-    ``reference``: labelled DSC under full labeling, NaN where there is none. ``failure``: why the trial failed
-    (it diverged, memory ran out…), None where it is done. Asked in this order: failed; collapsed, the labelled
-    DSC under ``COLLAPSE_SHARE`` of the reference (of ``COLLAPSE_FLOOR`` itself where the reference does not
-    reach it); then by retention.
+    ``reference``: labelled DSC under full labeling, NaN where there is none. ``failure``: why the trial failed,
+    None where it is done. Asked in this order: diverged, where the failure begins with ``DIVERGED_REASON``; failed;
+    collapsed, the labelled DSC under ``COLLAPSE_SHARE`` of the reference (of ``COLLAPSE_FLOOR`` itself where the
+    reference does not reach it); then by retention.
     """
     if failure is not None:
-        return Verdict(Outcome.FAILED, failure or "no reason was recorded")
+        return Verdict(failure_outcome(failure), failure or "no reason was recorded")
     bar = COLLAPSE_SHARE * reference if reference >= COLLAPSE_FLOOR else COLLAPSE_FLOOR
     if dsc_labelled < bar:
         against = f"half of the {reference:.2f} under full labeling" if reference >= COLLAPSE_FLOOR else "the floor"
@@ -89,6 +97,11 @@ def classify(
     return Verdict(Outcome.BETWEEN, between + doubt)
 
 
+def failure_outcome(reason: str) -> Outcome:
+    """Tell divergence from other failures by the recorded reason."""
+    return Outcome.DIVERGED if reason.startswith(DIVERGED_REASON) else Outcome.FAILED
+
+
 def case_retention(cases: pd.DataFrame) -> pd.Series[float]:
     """clip(predicted / true volume, 0, 1) of each case; NaN where the true map is empty."""
     true = cases["true_ml"].where(~cases["gt_empty"] & (cases["true_ml"] > 0))
@@ -100,7 +113,10 @@ def trial_scores(tables: StudyTables) -> pd.DataFrame:
 
     ``class``; ``retention``: mean over the emptied group's cases with non-empty truth of ``case_retention``;
     ``auc``: of labelled against emptied cases by predicted volume; ``dsc_*``, ``dv_*`` [ml]: means over the
-    cases of that class in the emptied group, and in all other groups (labelled), cases without a score left out;
+    cases of that class in the emptied group, and in all other groups (labelled), cases without a score left out.
+    Where the emptied group is the only one, its classes that are never emptied are the labelled ones: other cases of
+    an emptied class look the same to the network, so they are lost in learning empty as in collapse. Without
+    such a class the labelled DSC is NaN, and collapse cannot be told.
     ``reference``: the labelled DSC under full labeling that ``outcome`` was judged by.
     Scores are NaN where no case can tell. Without an emptied group there are no rows.
     """
@@ -133,11 +149,12 @@ def labelled_references(scores: pd.DataFrame, settings: tuple[str, ...]) -> pd.S
 def _scores_of_class(tables: StudyTables, group: str, class_: str) -> pd.DataFrame:
     cases = tables.cases[tables.cases["class"] == class_]
     hidden = cases["group"] == group
+    labelled = cases[~hidden] if len(tables.groups) > 1 else _never_emptied(tables)
     scores = tables.trials.copy()
     scores["class"] = class_
     scores["retention"] = _mean_by_trial(scores, cases[hidden]["key"], case_retention(cases[hidden]))
     scores["auc"] = scores["key"].map(_auc_by_trial(cases, ~hidden))
-    for name, part in (("labelled", cases[~hidden]), ("emptied", cases[hidden])):
+    for name, part in (("labelled", labelled), ("emptied", cases[hidden])):
         scores[f"dsc_{name}"] = _mean_by_trial(scores, part["key"], part["dsc"])
         scores[f"dv_{name}"] = _mean_by_trial(scores, part["key"], part["dv_ml"])
     scores["reference"] = labelled_references(scores, tables.settings)
@@ -156,6 +173,11 @@ def _scores_of_class(tables: StudyTables, group: str, class_: str) -> pd.DataFra
     scores["outcome"] = pd.Series([str(verdict.outcome) for verdict in verdicts], index=scores.index, dtype=object)
     scores["outcome_reason"] = pd.Series([verdict.reason for verdict in verdicts], index=scores.index, dtype=object)
     return scores
+
+
+def _never_emptied(tables: StudyTables) -> pd.DataFrame:
+    """Cases of the classes that no labeling of the study empties."""
+    return tables.cases[~tables.cases["class"].isin(tables.emptied_classes)]
 
 
 def _mean_by_trial(scores: pd.DataFrame, keys: pd.Series[str], values: pd.Series[float]) -> pd.Series[float]:

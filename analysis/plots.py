@@ -1,4 +1,4 @@
-"""Drawing on axes that are given: no maths, no saving.
+"""Drawing on axes that are given: no statistics, no saving.
 
 Colours after Okabe and Ito, which colour-blind readers can tell apart; marks and dashes differ as well.
 """
@@ -9,9 +9,18 @@ import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import FuncFormatter, NullLocator
 
+from analysis.curve import Curve
+from analysis.labels import SIGNS
+from analysis.labels import figure as number_text
+from analysis.learning import LearningCurve
+from analysis.planes import EpsAxis, in_order, spans_of
 from analysis.roc import RATES, RocCurve
 
 BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
@@ -27,6 +36,29 @@ _SERIES = (
     ("dsc_emptied", "DSC, emptied group", ORANGE, "^", ":"),
 )
 
+PANELS = (
+    ("retention", "Retention of the emptied group", "1 ignores the emptied maps, 0 learnt empty"),
+    ("dsc_labelled", "DSC of the labelled group", "without collapsed trials"),
+    ("collapse", "Share of trials that collapsed", "the labelled group is lost as well"),
+)
+"""The heat maps of a plane: the figure, its title, what it says."""
+# Blue through grey to yellow after Nuñez et al. (cividis), and white to a dark red: even in lightness, so that they
+# read the same without colour.
+_CIVIDIS = ((0, 34, 78), (66, 78, 108), (124, 123, 120), (187, 173, 108), (254, 232, 56))
+_REDS = ((250, 250, 250), (253, 208, 162), (240, 130, 60), (170, 55, 10), (90, 20, 0))
+
+
+def shade(value: float | None, name: str) -> tuple[str, str]:
+    """Colour of a heat map's cell for a value in [0, 1], and of the ink on it; light grey where there is none."""
+    if value is None or value != value:
+        return "#E8E8E8", GREY
+    stops = _REDS if name == "collapse" else _CIVIDIS
+    place = min(max(value, 0.0), 1.0) * (len(stops) - 1)
+    left = min(int(place), len(stops) - 2)
+    red, green, blue = (round(a + (place - left) * (b - a)) for a, b in zip(stops[left], stops[left + 1], strict=True))
+    dark = 0.299 * red + 0.587 * green + 0.114 * blue < 140
+    return f"#{red:02x}{green:02x}{blue:02x}", "#FFFFFF" if dark else "#000000"
+
 
 def new_figure(width: float = 6.4, height: float = 4.3) -> tuple[Figure, Axes]:
     """Make an empty figure [inches] of one pair of axes, without any global state."""
@@ -38,10 +70,11 @@ def draw_transition(axes: Axes, found: Mapping[str, Any]) -> None:
     """Draw one slice of the map: retention and both groups' DSC over ε [voxels], v̂, the crossing and collapse.
 
     Lines join the means over the trials that did not collapse; small marks are single trials; a cross marks
-    each collapsed trial at its labelled DSC. The band is the crossing's interval.
+    each collapsed trial at its labelled DSC. The thin line is the fitted curve, the band the crossing's interval, the
+    dotted red line the share that collapsed, with its own band.
     """
     points = [point for point in found["points"] if point["eps"]]
-    axes.set_xscale("log")
+    _log_axis(axes)
     axes.set_ylim(-0.04, 1.04)
     axes.axhline(0.5, color=GREY, linewidth=0.8, linestyle=(0, (1, 3)))
     _draw_crossing(axes, found)
@@ -57,6 +90,7 @@ def draw_transition(axes: Axes, found: Mapping[str, Any]) -> None:
         ]
         axes.plot(*zip(*single, strict=True), marker, color=colour, markersize=4, alpha=0.4, markeredgewidth=0)
         axes.plot(*zip(*means, strict=True), dash, marker=marker, color=colour, markersize=6, linewidth=1.8, label=text)
+    _draw_curve(axes, found, points)
     lost = [
         (point["eps"], trial["dsc_labelled"] or 0.0)
         for point in points
@@ -66,6 +100,7 @@ def draw_transition(axes: Axes, found: Mapping[str, Any]) -> None:
     if lost:
         style: dict[str, Any] = {"markersize": 9, "markeredgewidth": 2.2, "clip_on": False}
         axes.plot(*zip(*lost, strict=True), "x", color=RED, label="collapsed trial", zorder=5, **style)
+        _draw_collapse(axes, points)
     v_hat = found["v_hat"]
     if v_hat:
         axes.axvline(v_hat, color=BLACK, linewidth=1, linestyle=(0, (4, 2)), label=f"v̂ = {v_hat:.4g} voxels")
@@ -95,7 +130,7 @@ def draw_push(axes: Axes, curves: Sequence[Mapping[str, Any]]) -> None:
 
     A curve has ``name``, ``eps`` and ``push`` along it, ``cells`` as (ε, push), and ``v_hat``.
     """
-    axes.set_xscale("log")
+    _log_axis(axes)
     for curve, colour, dash in zip(curves, itertools.cycle(CYCLE), itertools.cycle(DASHES), strict=False):
         axes.plot(curve["eps"], curve["push"], dash, color=colour, linewidth=1.8, label=curve["name"])
         first, last = curve["eps"][0], curve["eps"][-1]
@@ -113,6 +148,119 @@ def draw_push(axes: Axes, curves: Sequence[Mapping[str, Any]]) -> None:
         _legend_below(axes)
 
 
+def draw_plane(axes: Axes, plane: Mapping[str, Any], name: str) -> None:
+    """Draw one heat map of a plane, ``name`` of ``PANELS``: cells with their values, v̂, the roots, the boundary.
+
+    Per row of a plane of ε: the crossing with its interval as a band, v̂ dashed, the roots of eq. 5 dotted.
+    """
+    values = [row["value"] for row in plane["rows"]]
+    title, note = next((title, note) for panel, title, note in PANELS if panel == name)
+    axes.set_title(f"{title}\n{note}", fontsize=9)
+    for cell, (left, right) in zip(plane["cells"], spans_of(plane), strict=True):
+        fill, ink = shade(cell[name], name)
+        bottom = values.index(cell["y"]) - 0.5
+        axes.add_patch(Rectangle((left, bottom), right - left, 1, facecolor=fill, edgecolor="white", linewidth=0.6))
+        if cell[name] is not None:
+            style: dict[str, Any] = {"color": ink, "ha": "center", "va": "center", "fontsize": 7}
+            axes.text((left + right) / 2, bottom + 0.5, f"{cell[name]:.2f}", **style)
+    if plane["x"] == "eps":
+        axis = EpsAxis(cell["x"] for cell in plane["cells"])
+        for number, row in enumerate(plane["rows"]):
+            _draw_row(axes, axis, row, number)
+        axes.set_xticks(
+            list(axis.places), [number_text(10**value) for value in axis.log10_eps], fontsize=7, rotation=60
+        )
+        axes.set_xlabel("ε [voxels], wide gaps cut" if axis.cut else "ε [voxels]")
+    else:
+        columns = in_order(cell["x"] for cell in plane["cells"])
+        axes.set_xticks([number + 0.5 for number in range(len(columns))], [str(value) for value in columns])
+        axes.set_xlabel(SIGNS.get(plane["x"], plane["x"]))
+    axes.set_yticks(range(len(values)), [str(value) for value in values])
+    axes.set_ylabel(SIGNS.get(plane["y"], plane["y"]))
+    axes.autoscale_view()
+
+
+def draw_learning(axes: Axes, curves: Sequence[LearningCurve], labels: Mapping[str, str]) -> None:
+    """Draw validation DSC over epochs: a colour a cell, by its label; the emptied group dashed."""
+    colours: dict[str, str] = {}
+    for curve in curves:
+        colour = colours.setdefault(curve.cell, CYCLE[len(colours) % len(CYCLE)])
+        text = f"{labels.get(curve.cell, curve.cell)}, {curve.group}{' (emptied)' if curve.emptied else ''}"
+        axes.plot(curve.epochs, curve.dsc, "--" if curve.emptied else "-", color=colour, linewidth=1.6, label=text)
+    axes.set_ylim(-0.04, 1.04)
+    axes.set_xlabel("epoch")
+    axes.set_ylabel("validation DSC [1]")
+    axes.grid(visible=True, axis="y", color="#E4E4E4", linewidth=0.6)
+    axes.set_axisbelow(True)
+    _legend_below(axes, columns=1)
+
+
+def draw_contours(
+    axes: Axes, image: npt.ArrayLike, truth: npt.ArrayLike, predictions: Mapping[str, npt.ArrayLike]
+) -> None:
+    """Draw a slice in grey with the outlines of its label, solid black on white, and of each prediction, dashed.
+
+    ``image``: (row, column); ``truth``, ``predictions``: 0/1, the same shape, predictions by name.
+    """
+    axes.imshow(np.asarray(image), cmap="gray", interpolation="nearest")
+    axes.set_axis_off()
+    label = np.asarray(truth, dtype=float)
+    if 0 < label.mean() < 1:
+        axes.contour(label, [0.5], colors="white", linewidths=3)
+        axes.contour(label, [0.5], colors=BLACK, linewidths=1.4)
+    axes.plot([], [], color=BLACK, label="full label" if label.any() else "full label (empty)")
+    for (name, drawn), colour, dash in zip(
+        predictions.items(), itertools.cycle(CYCLE[1:]), itertools.cycle(DASHES[1:])
+    ):
+        found = np.asarray(drawn, dtype=float)
+        if 0 < found.mean() < 1:
+            axes.contour(found, [0.5], colors=colour, linewidths=1.8, linestyles=dash)
+        axes.plot([], [], dash, color=colour, label=name if found.any() else f"{name} (empty)")
+    _legend_below(axes, columns=1)
+
+
+def _draw_row(axes: Axes, axis: EpsAxis, row: Mapping[str, Any], number: int) -> None:
+    crossing = row["crossing"]
+    if crossing is not None:
+        scanned = 10 ** axis.log10_eps[0], 10 ** axis.log10_eps[-1]
+        low, high = (
+            axis.place(scanned[side] if crossing[end] is None else crossing[end])
+            for side, end in enumerate(("low", "high"))
+        )
+        band: dict[str, Any] = {"facecolor": PURPLE, "alpha": 0.35, "edgecolor": "white"}
+        axes.add_patch(Rectangle((low, number - 0.46), high - low, 0.92, **band))
+        if not crossing["step"]:
+            _draw_mark(axes, axis.place(crossing["eps"]), number, color=PURPLE, linewidth=2)
+    for root in row["roots"]:
+        for eps in root["eps"]:
+            style = (0, (4, 2)) if len(root["eps"]) == 1 else (0, (1, 1.5))
+            _draw_mark(axes, axis.place(eps), number, color=BLACK, linewidth=1.2, linestyle=style)
+
+
+def _draw_mark(axes: Axes, place: float, number: int, **style: Any) -> None:
+    """A line across a row, with a white one beneath that sets it off from dark cells."""
+    ends = [place, place], [number - 0.5, number + 0.5]
+    axes.plot(*ends, color="white", linewidth=style["linewidth"] + 1.2)
+    axes.plot(*ends, **style)
+
+
+def _draw_curve(axes: Axes, found: Mapping[str, Any], points: Sequence[Mapping[str, Any]]) -> None:
+    fitted = found["curve"]
+    if fitted is None or fitted["width"] is None:  # a step has no shape to draw
+        return
+    eps = np.geomspace(points[0]["eps"], points[-1]["eps"], 200)
+    curve = Curve(**{**fitted, "middle": float(np.log10(fitted["middle"]))})
+    axes.plot(eps, curve.at(np.log10(eps)), color=BLACK, linewidth=0.9, label=f"fitted curve, R² {fitted['r2']:.2f}")
+
+
+def _draw_collapse(axes: Axes, points: Sequence[Mapping[str, Any]]) -> None:
+    known = [point for point in points if point["collapse"]["share"] is not None]
+    eps = [point["eps"] for point in known]
+    low, share, high = ([point["collapse"][name] for point in known] for name in ("low", "share", "high"))
+    axes.vlines(eps, low, high, color=RED, alpha=0.35, linewidth=1)
+    axes.plot(eps, share, ":", color=RED, linewidth=1.6, label="share that collapsed (95 %)")
+
+
 def _draw_crossing(axes: Axes, found: Mapping[str, Any]) -> None:
     crossing = found["crossing"]
     if crossing is None:
@@ -122,8 +270,15 @@ def _draw_crossing(axes: Axes, found: Mapping[str, Any]) -> None:
     high = crossing["high"] if crossing["high"] is not None else max(eps)
     text = "retention crosses ½ in here (95 %)"
     axes.axvspan(low, high, color=PURPLE, alpha=0.22, linewidth=0, label=text)
-    if not crossing["step"]:
+    if not crossing["step"]:  # else its place inside the bracket is a convention
         axes.axvline(crossing["eps"], color=PURPLE, linewidth=1.6, label=f"crossing, ε = {crossing['eps']:.3g}")
+
+
+def _log_axis(axes: Axes) -> None:
+    """A logarithmic axis of ε whose ticks read as numbers do elsewhere, without the marks between decades."""
+    axes.set_xscale("log")
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: number_text(value)))
+    axes.xaxis.set_minor_locator(NullLocator())
 
 
 def _legend_below(axes: Axes, columns: int = 2) -> None:

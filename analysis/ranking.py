@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from analysis.cells import cell_metrics, safe_names
-from analysis.outcomes import case_retention, trial_scores
-from analysis.statistics import FEWEST_SUBJECTS, SIGNIFICANT, holm, paired_bootstrap
+from analysis.outcomes import trial_scores
+from analysis.scores import StudyScores, study_scores
+from analysis.statistics import SIGNIFICANT, FloatArray, holm, paired_tests
 from analysis.table import DERIVED, StudyTables, is_partial, plain
 from analysis.where import choose
 
@@ -31,7 +33,8 @@ class _Contest:
 
     by: str
     scores: dict[str, float]
-    evidence: pd.DataFrame  # cell, case, subject, value: what is compared pair by pair
+    evidence: FloatArray  # (cell, case): what is compared pair by pair
+    subjects: npt.NDArray[np.intp]  # of each case
 
 
 def best(
@@ -43,6 +46,8 @@ def best(
     where: str | None = None,
     top: int | None = 5,
     cells: list[dict[str, Any]] | None = None,
+    scores: pd.DataFrame | None = None,
+    matrices: StudyScores | None = None,
 ) -> list[dict[str, Any]]:
     """Rank the cells by a goal, or by a metric; a list that is empty where no cell qualifies.
 
@@ -53,12 +58,14 @@ def best(
 
     ``metric``: a name of ``cell_metrics`` instead, the highest first, ``dv_ml.…`` the closest to 0 first, and
     the lowest first with a leading ``-``. ``where``: see ``analysis.where.choose``; the columns are the settings
-    with ``eps`` in voxels, ``eps_written``, ``v_hat`` and ``n``. ``cells``: of ``cell_metrics``, if they are at hand.
+    with ``eps`` in voxels, ``eps_written``, ``v_hat`` and ``n``. ``cells``, ``scores``, ``matrices``: of
+    ``cell_metrics``, ``trial_scores`` and ``study_scores``, if they are at hand.
 
     Each entry is that of ``cell_metrics`` with ``rank``, ``ranked_by``, ``score``; ``p`` against the first, by
     paired bootstrap on the same cases (DSC for ``ignore`` and ``dice``, retention for ``empty``), corrected by
-    Holm over the entries; and ``differs_from_first``: p < ``SIGNIFICANT``, None for the first, for AUC, and
-    where fewer than ``FEWEST_SUBJECTS`` subjects are shared.
+    Holm over all pairs of the entries: the first was chosen for being the first, so any pair might have been
+    compared. ``differs_from_first``: p < ``SIGNIFICANT``, None for the first, for AUC, and where so few subjects are
+    shared that no p could be that small; ``subjects``: how many are shared.
 
     Raises: ValueError for an unknown goal or metric, a ``where`` that cannot be read, a ``top`` below 1.
     """
@@ -66,9 +73,10 @@ def best(
         raise ValueError(f"unknown goal {goal!r}, known: {', '.join(GOALS)}")
     if top is not None and top < 1:
         raise ValueError(f"top must be at least 1, got {top}")
-    scores = trial_scores(tables)
-    cells = cell_metrics(tables, rng, scores) if cells is None else cells
-    contest = _by_metric(tables, cells, metric) if metric else _by_goal(tables, cells, scores, goal)
+    scores = trial_scores(tables) if scores is None else scores
+    matrices = study_scores(tables) if matrices is None else matrices
+    cells = cell_metrics(tables, rng, scores, matrices) if cells is None else cells
+    contest = _by_metric(tables, cells, matrices, metric) if metric else _by_goal(tables, cells, scores, matrices, goal)
     columns = _columns(tables, cells)
     chosen = choose(columns, where).to_numpy() if where and where.strip() else np.ones(len(cells), dtype=bool)
     entries = [
@@ -78,42 +86,46 @@ def best(
     ]
     entries.sort(key=lambda entry: -entry["score"])
     entries = entries[:top]
-    compared = _against_first(contest.evidence, [entry["cell"] for entry in entries], rng)
-    for rank, (entry, p) in enumerate(zip(entries, compared, strict=True), start=1):
-        entry |= {"rank": rank, "p": plain(p), "differs_from_first": None if math.isnan(p) else p < SIGNIFICANT}
+    places = {cell: number for number, cell in enumerate(matrices.cells)}
+    compared, shared = _against_first(contest, [places[entry["cell"]] for entry in entries], rng)
+    for rank, (entry, p, subjects) in enumerate(zip(entries, compared, shared, strict=True), start=1):
+        differs = None if math.isnan(p) else bool(p < SIGNIFICANT)
+        entry |= {"rank": rank, "p": plain(p), "differs_from_first": differs, "subjects": int(subjects)}
     return [plain(entry) for entry in entries]
 
 
-def _by_goal(tables: StudyTables, cells: list[dict[str, Any]], scores: pd.DataFrame, goal: str) -> _Contest:
+def _by_goal(
+    tables: StudyTables, cells: list[dict[str, Any]], scores: pd.DataFrame, matrices: StudyScores, goal: str
+) -> _Contest:
     if goal == "dice":
-        evidence = _evidence(tables, tables.cases, tables.cases["dsc"])
-        means = _mean_by_cell(tables, tables.cases, tables.cases["dsc"])
-        return _Contest(
-            "mean DSC over all cases and classes", {cell["cell"]: _at(means, cell) for cell in cells}, evidence
-        )
+        values, subjects = _evidence(matrices, [(class_, None) for class_ in tables.classes], "dsc")
+        means = _means(tables, matrices)
+        ranked = {cell: means[cell] for cell in matrices.cells}
+        return _Contest("mean DSC over all cases and classes", ranked, values, subjects)
     kept = _kept(scores)
+    demanded = bool(kept.notna().any())
+    share = KEPT_TO_IGNORE if goal == "ignore" else KEPT_TO_EMPTY
     classes = safe_names(tables.classes)
     names = [classes[class_] for class_ in tables.emptied_classes]
     group = safe_names(tables.groups)[tables.emptied.group] if tables.emptied is not None else ""
-    ranked: dict[str, float] = {}
+    ranked = {}
     for cell in cells:
-        share = KEPT_TO_IGNORE if goal == "ignore" else KEPT_TO_EMPTY
-        if not is_partial(cell["params"]["labeling"]) or not _at(kept, cell) >= share:
+        if not is_partial(cell["params"]["labeling"]) or (demanded and not _at(kept, cell) >= share):
             ranked[cell["cell"]] = math.nan
         elif goal == "ignore":
             ranked[cell["cell"]] = _mean([_metric(cell, f"dsc.{group}.{name}") for name in names])
         else:
             gaps = [_metric(cell, f"auc.{name}") - _metric(cell, f"retention.{name}") for name in names]
             ranked[cell["cell"]] = _mean(gaps)
-    cases = _emptied_cases(tables)
-    if goal == "ignore":
-        by = f"DSC of the emptied group, the labelled one keeping {KEPT_TO_IGNORE:.0%}"
-        return _Contest(by, ranked, _evidence(tables, cases, cases["dsc"]))
-    by = f"AUC − retention, the labelled group keeping {KEPT_TO_EMPTY:.0%}"
-    return _Contest(by, ranked, _evidence(tables, cases, case_retention(cases)))
+    condition = f"the labelled group keeping {share:.0%}" if demanded else "without a labelled group to keep"
+    what = "DSC of the emptied group" if goal == "ignore" else "AUC − retention"
+    hidden = tables.groups.index(tables.emptied.group) if tables.emptied is not None else -1
+    chosen = [(class_, hidden) for class_ in tables.emptied_classes]
+    values, subjects = _evidence(matrices, chosen, "dsc" if goal == "ignore" else "retention")
+    return _Contest(f"{what}, {condition}", ranked, values, subjects)
 
 
-def _by_metric(tables: StudyTables, cells: list[dict[str, Any]], metric: str) -> _Contest:
+def _by_metric(tables: StudyTables, cells: list[dict[str, Any]], matrices: StudyScores, metric: str) -> _Contest:
     lowest = metric.startswith("-")
     name = metric.removeprefix("-").removeprefix("final.")
     known = sorted({known for cell in cells for known in cell["metrics"]})
@@ -124,15 +136,12 @@ def _by_metric(tables: StudyTables, cells: list[dict[str, Any]], metric: str) ->
     means = {cell["cell"]: _metric(cell, name) for cell in cells}
     scores = {cell: -abs(mean) if kind == "dv_ml" and not lowest else sign * mean for cell, mean in means.items()}
     by = f"{name}, {'lowest' if lowest else 'closest to 0' if kind == 'dv_ml' else 'highest'} first"
-    class_of = {safe: class_ for class_, safe in safe_names(tables.classes).items()}
+    class_ = {safe: class_ for class_, safe in safe_names(tables.classes).items()}[parts[-1]]
     group_of = {safe: group for group, safe in safe_names(tables.groups).items()}
-    cases = tables.cases[tables.cases["class"] == class_of[parts[-1]]]
-    if kind == "auc":  # a property of two groups, not of a case: there are no pairs
-        return _Contest(by, scores, _evidence(tables, cases.iloc[:0], cases["dsc"].iloc[:0]))
     group = group_of[parts[0]] if len(parts) == 2 else tables.emptied.group if tables.emptied is not None else ""
-    cases = cases[cases["group"] == group]
-    values = case_retention(cases) if kind == "retention" else cases[kind]
-    return _Contest(by, scores, _evidence(tables, cases, values))
+    # AUC is a property of two groups, not of a case: there are no pairs.
+    pairs = [] if kind == "auc" else [(class_, tables.groups.index(group))]
+    return _Contest(by, scores, *_evidence(matrices, pairs, kind))
 
 
 def _kept(scores: pd.DataFrame) -> pd.Series[float]:
@@ -161,39 +170,46 @@ def _columns(tables: StudyTables, cells: list[dict[str, Any]]) -> pd.DataFrame:
     return table
 
 
-def _emptied_cases(tables: StudyTables) -> pd.DataFrame:
-    if tables.emptied is None:
-        return tables.cases.iloc[:0]
-    hidden = (tables.cases["group"] == tables.emptied.group) & tables.cases["class"].isin(tables.emptied.classes)
-    return tables.cases[hidden]
+def _evidence(
+    matrices: StudyScores, chosen: Sequence[tuple[str, int | None]], score: str
+) -> tuple[FloatArray, npt.NDArray[np.intp]]:
+    """Each case's mean over a cell's trials, (cell, case), and each case's subject; ``chosen``: class and group."""
+    values, subjects = [np.empty((len(matrices.cells), 0))], [np.empty(0, dtype=np.intp)]
+    for class_, group in chosen:
+        whole = matrices.classes[class_]
+        columns = np.ones(len(whole.group), dtype=bool) if group is None else whole.group == group
+        values.append(matrices.case_means(class_, score)[:, columns])
+        subjects.append(whole.subject[columns])
+    return np.concatenate(values, axis=1), np.concatenate(subjects)
 
 
-def _cell_of(tables: StudyTables, cases: pd.DataFrame) -> pd.Series[str]:
-    return cases["key"].map(tables.trials.set_index("key")["cell"])
+def _means(tables: StudyTables, matrices: StudyScores) -> dict[str, float]:
+    """Mean DSC of each cell over all its scores; NaN without any."""
+    scores = np.concatenate([matrices.classes[class_].scores["dsc"] for class_ in tables.classes], axis=1)
+    means = {}
+    for cell, rows in matrices.cells.items():
+        seen = scores[rows][np.isfinite(scores[rows])]
+        means[cell] = float(seen.mean()) if len(seen) else math.nan
+    return means
 
 
-def _evidence(tables: StudyTables, cases: pd.DataFrame, values: pd.Series[float]) -> pd.DataFrame:
-    """One value a cell and case (and class): the mean over the cell's trials that scored it."""
-    table = cases[["case", "class", "subject"]].assign(cell=_cell_of(tables, cases), value=values)
-    return table.groupby(["cell", "case", "class", "subject"], sort=False)[["value"]].mean().reset_index()
+def _against_first(
+    contest: _Contest, cells: Sequence[int], rng: np.random.Generator
+) -> tuple[list[float], npt.NDArray[np.intp]]:
+    """Holm-corrected p of each cell against the first, and the subjects they share.
 
-
-def _mean_by_cell(tables: StudyTables, cases: pd.DataFrame, values: pd.Series[float]) -> pd.Series[float]:
-    return values.groupby(_cell_of(tables, cases), sort=False).mean()
-
-
-def _against_first(evidence: pd.DataFrame, cells: Sequence[str], rng: np.random.Generator) -> list[float]:
-    """Holm-corrected p of each cell against the first; NaN for the first and where the evidence is thin."""
-    parts = {str(cell): part for cell, part in evidence.groupby("cell", sort=False)}
-    p: list[float] = []
-    for cell in cells:
-        if cell == cells[0] or cell not in parts or cells[0] not in parts:
-            p.append(math.nan)
-            continue
-        pairs = parts[cells[0]].merge(parts[cell], on=["case", "class", "subject"]).dropna()
-        thin = pairs["subject"].nunique() < FEWEST_SUBJECTS
-        p.append(math.nan if thin else paired_bootstrap(pairs["value_x"], pairs["value_y"], pairs["subject"], rng))
-    return [float(value) for value in holm(p)]
+    NaN for the first and where the evidence is thin.
+    """
+    if not cells:
+        return [], np.empty(0, dtype=np.intp)
+    first = contest.evidence[cells[0]]
+    p, shared = paired_tests(first - contest.evidence[list(cells)], contest.subjects, rng)
+    pairs = len(cells) * (len(cells) - 1) // 2
+    # n pairs can be swapped in 2ⁿ ways, two of which are as far apart as can be.
+    p[2.0 ** (1 - shared) * pairs >= SIGNIFICANT] = math.nan
+    p[0] = math.nan
+    others = np.ones(pairs - int(np.isfinite(p).sum()))
+    return [float(value) for value in holm(np.concatenate([p, others]))[: len(p)]], shared
 
 
 def _metric(cell: dict[str, Any], name: str) -> float:

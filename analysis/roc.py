@@ -36,9 +36,9 @@ def roc_curves(tables: StudyTables, cells: Sequence[str], class_: str) -> list[R
     """
     if tables.emptied is None:
         return []
-    cases = tables.cases[tables.cases["class"] == class_]
+    done = tables.trials[(tables.trials["state"] == DONE) & tables.trials["cell"].isin(list(cells))]
+    cases = tables.cases[(tables.cases["class"] == class_) & tables.cases["key"].isin(done["key"])]
     by_trial = {str(key): part for key, part in cases.groupby("key", sort=False)}
-    done = tables.trials[tables.trials["state"] == DONE]
     curves = []
     for cell in cells:
         drawn = []

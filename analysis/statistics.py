@@ -6,7 +6,7 @@ another seed and another patient would have given another mean. So intervals res
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,8 +20,14 @@ LEVEL = 0.95
 """Level of all intervals: percentiles 2.5 and 97.5."""
 RESAMPLES = 1_000
 """Resamples of an interval: its ends then move by about a tenth of its width from one rng to the next."""
+SUBJECT_RESAMPLES = 200
+"""Resamples of subjects where only a variance is taken from them."""
 SWAPS = 20_000
 """Random swaps of a paired test; a p-value near 0.05 is then known to ±0.003."""
+SWAPS_AT_ONCE = 2_000
+"""Swaps in memory at a time."""
+BLOCK = 256
+"""Trials whose resamples are in memory at a time."""
 SIGNIFICANT = 0.05
 """p below this is marked as significant."""
 FEWEST_SUBJECTS = 6
@@ -40,18 +46,22 @@ class Interval:
 
 @dataclass(frozen=True)
 class Resamples:
-    """How often each trial, (resample, trial), and each subject, (resample, subject), was drawn."""
+    """How often each subject, (resample, subject), was drawn, and each of n trials, (resample, trial) by n."""
 
-    trials: FloatArray
     subjects: FloatArray
+    trials: Mapping[int, FloatArray]
 
 
-def draw_resamples(trials: int, subjects: int, rng: np.random.Generator, resamples: int = RESAMPLES) -> Resamples:
+def draw_resamples(
+    trials: Iterable[int], subjects: int, rng: np.random.Generator, resamples: int = RESAMPLES
+) -> Resamples:
     """Draw trials and subjects with replacement, each apart: the pigeonhole bootstrap of two-way data.
 
+    ``trials``: the numbers of trials that cells have; cells with as many share their resamples.
     Source: A. B. Owen, The pigeonhole bootstrap, Ann. Appl. Stat. 1 (2007) 386. It errs on the wide side.
     """
-    return Resamples(_draw(trials, rng, resamples), _draw(subjects, rng, resamples))
+    of_subjects = _draw(subjects, rng, resamples)
+    return Resamples(of_subjects, {count: _draw(count, rng, resamples) for count in sorted(set(trials))})
 
 
 def bootstrap_mean(
@@ -72,45 +82,126 @@ def bootstrap_mean(
     if not len(scores) == len(trial_codes) == len(subject_codes):
         lengths = f"{len(scores)}, {len(trial_codes)} and {len(subject_codes)}"
         raise ValueError(f"values, trials and subjects must be equally long, got {lengths}")
-    drawn = draw_resamples(trial_count, subject_count, rng)
-    return resampled_mean(scores, trial_codes, subject_codes, drawn)
+    spread = np.full((trial_count, len(scores)), np.nan)
+    spread[trial_codes, np.arange(len(scores))] = scores
+    drawn = draw_resamples([trial_count], subject_count, rng)
+    return resampled_means(spread, subject_codes, [np.arange(trial_count)], drawn)[0]
 
 
-def resampled_mean(
-    values: npt.NDArray[np.floating], trials: npt.NDArray[np.intp], subjects: npt.NDArray[np.intp], drawn: Resamples
-) -> Interval:
-    """As ``bootstrap_mean``, with resamples that several scores share; trials and subjects are indices.
+def resampled_means(
+    values: FloatArray,
+    subjects: npt.NDArray[np.intp],
+    members: Sequence[npt.NDArray[np.intp]],
+    drawn: Resamples,
+) -> list[Interval]:
+    """As ``bootstrap_mean`` for many cells at once. values: (trial, case); subjects: of each case; members: trials.
 
     mean* = Σ_ts w_t v_s x_ts / Σ_ts w_t v_s over the scores x that are there, with w and v the counts drawn.
     """
-    there = np.isfinite(values)
-    values, trials, subjects = values[there], trials[there], subjects[there]
-    if not len(values):
-        return Interval(np.nan, np.nan, np.nan, 0)
-    mean = float(values.mean())
-    if len(values) == 1:
-        return Interval(mean, np.nan, np.nan, 1)
-    shape = (drawn.trials.shape[1], drawn.subjects.shape[1])
-    total, count = np.zeros(shape), np.zeros(shape)
-    np.add.at(total, (trials, subjects), values - mean)
-    np.add.at(count, (trials, subjects), 1.0)
-    weight = ((drawn.trials @ count) * drawn.subjects).sum(axis=1)
-    # A resample may hold no score at all (its subjects were tested in folds not drawn): it says nothing.
-    some = weight > 0
-    shifts = ((drawn.trials @ total) * drawn.subjects).sum(axis=1)[some] / weight[some]
-    low, high = percentile_interval(mean + shifts)
-    return Interval(mean, low, high, len(values))
+    count, total = np.isfinite(values).sum(axis=1), np.nansum(values, axis=1)
+    n = np.array([int(count[rows].sum()) for rows in members])
+    means = [float(total[rows].sum() / k) if k else np.nan for rows, k in zip(members, n, strict=True)]
+
+    def draws(rows: npt.NDArray[np.intp]) -> tuple[FloatArray, FloatArray]:
+        return _drawn_sums(values[rows], subjects, drawn)
+
+    return _intervals(members, means, n, draws, drawn, fewest=2)
+
+
+def resampled_rows(values: FloatArray, subjects: npt.NDArray[np.intp], drawn: Resamples) -> FloatArray:
+    """Mean of each row on the subjects drawn, (resample, row); NaN where none of its subjects was.
+
+    values: (row, case); subjects: of each case.
+    """
+    sums, weight = _drawn_sums(values, subjects, drawn)
+    return np.divide(sums, weight, out=np.full_like(sums, np.nan), where=weight > 0).T
+
+
+def wilson(hits: int, n: int) -> tuple[float, float, float]:
+    """Share of hits among n, with Wilson's interval at ``LEVEL``; NaN without any n.
+
+    Source: E. B. Wilson, J. Am. Stat. Assoc. 22 (1927) 209. It holds for few trials and for shares of 0 and 1.
+    """
+    if not n:
+        return np.nan, np.nan, np.nan
+    z = float(stats.norm.ppf((1 + LEVEL) / 2))
+    middle = (hits + z * z / 2) / (n + z * z)
+    half = z / (n + z * z) * float(np.sqrt(hits * (n - hits) / n + z * z / 4))
+    return hits / n, max(0.0, middle - half), min(1.0, middle + half)
+
+
+def _drawn_sums(values: FloatArray, subjects: npt.NDArray[np.intp], drawn: Resamples) -> tuple[FloatArray, FloatArray]:
+    """Σ_s v_s x_ts and Σ_s v_s over the scores that each row t has, (row, resample)."""
+    seen = np.isfinite(values)
+    if seen.all():  # as it mostly is: nothing to be told apart
+        times = drawn.subjects[:, subjects]
+        sums = values @ times.T
+        return sums, np.broadcast_to(times.sum(axis=1), sums.shape)
+    sums, weight = np.zeros((2, len(values), len(drawn.subjects)))
+    for same, columns in _alike(seen):
+        times = drawn.subjects[:, subjects[columns]]
+        sums[same] = values[same][:, columns] @ times.T
+        weight[same] = times.sum(axis=1)
+    return sums, weight
+
+
+def _intervals(
+    members: Sequence[npt.NDArray[np.intp]],
+    means: Sequence[float],
+    n: npt.NDArray[np.intp],
+    draws: Callable[[npt.NDArray[np.intp]], tuple[FloatArray, FloatArray]],
+    drawn: Resamples,
+    fewest: int,
+) -> list[Interval]:
+    """Percentile interval of Σ_t w_t a_t / Σ_t w_t b_t per cell; ``draws`` gives a and b, (trial, resample).
+
+    Cells are taken in blocks of as many trials as fit the processor's cache.
+    """
+    found = [Interval(mean, np.nan, np.nan, int(k)) for mean, k in zip(means, n, strict=True)]
+    by_size: dict[int, list[int]] = {}
+    for cell, rows in enumerate(members):
+        if n[cell] >= fewest:
+            by_size.setdefault(len(rows), []).append(cell)
+    for size, cells in by_size.items():
+        block, times = max(1, BLOCK // size), drawn.trials[size].T
+        for start in range(0, len(cells), block):
+            chosen = cells[start : start + block]
+            a, b = draws(np.concatenate([members[cell] for cell in chosen]))
+            shape = (len(chosen), size, -1)
+            sums, weight = (a.reshape(shape) * times).sum(axis=1), (b.reshape(shape) * times).sum(axis=1)
+            # A resample may hold no score at all (its subjects were tested in folds not drawn): it says nothing.
+            ratio = np.divide(sums, weight, out=np.full_like(sums, np.nan), where=weight > 0)
+            for cell, low, high in zip(chosen, *_percentiles(ratio), strict=True):
+                found[cell] = Interval(means[cell], float(low), float(high), int(n[cell]))
+    return found
+
+
+def _alike(seen: npt.NDArray[np.bool_]) -> Iterator[tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]]:
+    """Group rows that have scores in the same columns: the rows, and the columns; rows without any are left out."""
+    patterns, which = np.unique(seen, axis=0, return_inverse=True)
+    for number, pattern in enumerate(patterns):
+        if pattern.any():
+            yield np.flatnonzero(which.ravel() == number), np.flatnonzero(pattern)
 
 
 def percentile_interval(draws: FloatArray) -> tuple[float, float]:
     """Take the percentile interval of these draws at ``LEVEL``; NaN where there are none. Infinite draws may stand."""
     if not len(draws):
         return np.nan, np.nan
+    low, high = _percentiles(np.asarray(draws, dtype=np.float64)[None, :])
+    return float(low[0]), float(high[0])
+
+
+def _percentiles(draws: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Take the interval of every row, NaN left out: order statistics, as nothing lies between −inf and a number."""
+    ranked = np.sort(draws, axis=1)  # NaN at the end
+    n = (~np.isnan(draws)).sum(axis=1)
     tail = (1 - LEVEL) / 2
-    # Order statistics, not interpolated ones: between −inf and a number nothing can be interpolated.
-    low = np.quantile(draws, tail, method="inverted_cdf")
-    high = np.quantile(draws, 1 - tail, method="inverted_cdf")
-    return float(low), float(high)
+    ends = [
+        np.take_along_axis(ranked, np.clip(np.ceil(share * n).astype(int) - 1, 0, None)[:, None], axis=1)[:, 0]
+        for share in (tail, 1 - tail)
+    ]
+    return ends[0], ends[1]
 
 
 def paired_bootstrap(a: npt.ArrayLike, b: npt.ArrayLike, subjects: npt.ArrayLike, rng: np.random.Generator) -> float:
@@ -129,26 +220,57 @@ def paired_bootstrap(a: npt.ArrayLike, b: npt.ArrayLike, subjects: npt.ArrayLike
     Raises: ValueError if the lengths differ.
     """
     first, second = _vector(a), _vector(b)
-    codes, _ = _codes(subjects)
+    codes: npt.NDArray[np.intp] = _codes(subjects)[0]
     if not len(first) == len(second) == len(codes):
         raise ValueError(f"a, b and subjects must be equally long, got {len(first)}, {len(second)} and {len(codes)}")
     difference = first - second
     there = np.isfinite(difference)
-    if not there.any():
-        return float("nan")
-    sums = np.bincount(codes[there], weights=difference[there])
-    sums = sums[np.unique(codes[there])]
-    observed = abs(sums.sum())
-    # Sums that are equal but for rounding count as equal.
-    bar = observed - 1e-12 * np.abs(sums).sum()
-    if 2 ** len(sums) <= SWAPS:
-        signs = 1.0 - 2.0 * (np.arange(2 ** len(sums))[:, None] >> np.arange(len(sums)) & 1)
-        return float((np.abs(signs @ sums) >= bar).mean())
-    hits = 0
-    for start in range(0, SWAPS, 2_000):
-        flips = rng.integers(0, 2, size=(min(2_000, SWAPS - start), len(sums)), dtype=np.int8)
-        hits += int((np.abs((1.0 - 2.0 * flips) @ sums) >= bar).sum())
-    return (1 + hits) / (1 + SWAPS)
+    sums = np.asarray(np.bincount(codes[there], weights=difference[there]), dtype=np.float64)[np.unique(codes[there])]
+    return float(swapped([sums], rng)[0])
+
+
+def paired_tests(
+    differences: FloatArray, subjects: npt.NDArray[np.intp], rng: np.random.Generator
+) -> tuple[FloatArray, npt.NDArray[np.intp]]:
+    """``paired_bootstrap`` of many differences, (row, case), which share their swaps: p, and how many subjects.
+
+    ``subjects``: of each case. Fewer than ``FEWEST_SUBJECTS`` cannot tell: their p is NaN.
+    """
+    sums: list[FloatArray] = [np.empty(0)] * len(differences)
+    counts = np.zeros(len(differences), dtype=np.intp)
+    for same, columns in _alike(np.isfinite(differences)):
+        seen, codes = np.unique(subjects[columns], return_inverse=True)
+        by_subject: FloatArray = differences[same][:, columns] @ np.eye(len(seen))[codes]
+        counts[same] = len(seen)
+        if len(seen) >= FEWEST_SUBJECTS:
+            for row, each in zip(same, by_subject, strict=True):
+                sums[row] = each
+    return swapped(sums, rng), counts
+
+
+def swapped(sums: Sequence[FloatArray], rng: np.random.Generator) -> FloatArray:
+    """Give p of each list of differences summed by subject, two-sided, by swapping signs; NaN for an empty list."""
+    p = np.full(len(sums), np.nan)
+    by_size: dict[int, list[int]] = {}
+    for number, each in enumerate(sums):
+        if len(each):
+            by_size.setdefault(len(each), []).append(number)
+    for size, numbers in sorted(by_size.items()):
+        table = np.stack([sums[number] for number in numbers], axis=1)
+        # Sums that are equal but for rounding count as equal.
+        bar = np.abs(table.sum(axis=0)) - 1e-12 * np.abs(table).sum(axis=0)
+        exact = 2**size <= SWAPS
+        hits = np.zeros(len(numbers))
+        for start in range(0, 2**size if exact else SWAPS, SWAPS_AT_ONCE):
+            stop = min(start + SWAPS_AT_ONCE, 2**size if exact else SWAPS)
+            flips = (
+                np.arange(start, stop)[:, None] >> np.arange(size) & 1
+                if exact
+                else rng.integers(0, 2, size=(stop - start, size), dtype=np.int8)
+            )
+            hits += (np.abs((1.0 - 2.0 * flips) @ table) >= bar).sum(axis=0)
+        p[numbers] = hits / 2**size if exact else (1 + hits) / (1 + SWAPS)
+    return p
 
 
 def auc(positive: npt.ArrayLike, negative: npt.ArrayLike) -> float:
@@ -163,41 +285,49 @@ def auc(positive: npt.ArrayLike, negative: npt.ArrayLike) -> float:
     return float((ranks - len(above) * (len(above) + 1) / 2) / (len(above) * len(below)))
 
 
-def resampled_auc(
+def resampled_aucs(
     volumes: FloatArray,
     positive: npt.NDArray[np.bool_],
-    trials: npt.NDArray[np.intp],
     subjects: npt.NDArray[np.intp],
+    members: Sequence[npt.NDArray[np.intp]],
     drawn: Resamples,
-) -> Interval:
-    """Mean over trials of the AUC within each, with the two-way bootstrap interval; n counts the scores.
+) -> list[Interval]:
+    """Mean over a cell's trials of the AUC within each, with the two-way bootstrap interval; n counts the scores.
 
-    Volumes are ranked within a trial only: networks may differ in scale. A subject drawn k times stands k times.
+    volumes: (trial, case); positive, subjects: of each case; members: trials of each cell. Volumes are ranked
+    within a trial only: networks may differ in scale. A subject drawn k times stands k times.
     """
-    there = np.isfinite(volumes)
-    count = int(there.sum())
-    areas = np.full(drawn.trials.shape[1], np.nan)
-    drawn_areas = np.full(drawn.trials.shape, np.nan)
-    for trial in np.unique(trials[there]):
-        above = there & positive & (trials == trial)
-        below = there & ~positive & (trials == trial)
-        if not above.any() or not below.any():
-            continue
-        gap = volumes[above][:, None] - volumes[below][None, :]
-        wins = (gap > 0) + 0.5 * (gap == 0)
-        areas[trial] = wins.mean()
-        left, right = drawn.subjects[:, subjects[above]], drawn.subjects[:, subjects[below]]
-        weight = left.sum(axis=1) * right.sum(axis=1)
-        won = ((left @ wins) * right).sum(axis=1)
-        drawn_areas[:, trial] = np.divide(won, weight, out=np.full_like(won, np.nan), where=weight > 0)
-    if np.isnan(areas).all():
-        return Interval(np.nan, np.nan, np.nan, count)
-    weights = np.where(np.isfinite(drawn_areas), drawn.trials, 0.0)
-    total = weights.sum(axis=1)
-    some = total > 0
-    draws = (weights * np.nan_to_num(drawn_areas)).sum(axis=1)[some] / total[some]
-    low, high = percentile_interval(draws) if count > 2 else (np.nan, np.nan)
-    return Interval(float(np.nanmean(areas)), low, high, count)
+    seen = np.isfinite(volumes)
+    areas = np.full(len(volumes), np.nan)
+
+    def draws(rows: npt.NDArray[np.intp]) -> tuple[FloatArray, FloatArray]:
+        """The AUC of these trials on the subjects drawn, (trial, resample), and whether there is one."""
+        won, there = np.zeros((2, len(rows), len(drawn.subjects)))
+        for same, columns in _alike(seen[rows]):
+            above, below = columns[positive[columns]], columns[~positive[columns]]
+            if not len(above) or not len(below):
+                continue
+            left, right = drawn.subjects[:, subjects[above]].T, drawn.subjects[:, subjects[below]].T
+            weight = left.sum(axis=0) * right.sum(axis=0)
+            gap = volumes[np.ix_(rows[same], below)][:, :, None] - volumes[np.ix_(rows[same], above)][:, None, :]
+            wins = (gap < 0) + 0.5 * (gap == 0)
+            areas[rows[same]] = wins.mean(axis=(1, 2))
+            for row, own in zip(same, wins, strict=True):
+                won[row] = ((own @ left) * right).sum(axis=0)
+            won[same] /= np.maximum(weight, 1.0)
+            there[same] = weight > 0
+        return won, there
+
+    n = np.array([int(seen[rows].sum()) for rows in members])
+    found = _intervals(members, [np.nan] * len(members), n, draws, drawn, fewest=2)
+    return [
+        Interval(
+            float(np.nanmean(areas[rows])) if np.isfinite(areas[rows]).any() else np.nan,
+            *((each.low, each.high) if each.n > 2 else (np.nan, np.nan)),
+            each.n,
+        )
+        for each, rows in zip(found, members, strict=True)
+    ]
 
 
 def roc_curve(positive: npt.ArrayLike, negative: npt.ArrayLike, rates: npt.ArrayLike) -> FloatArray:

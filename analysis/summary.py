@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import Any
 
-from analysis.labels import crossing_text, figure, fixed, label, tally, varying
+from analysis.labels import SIGNS, crossing_text, figure, fixed, label, tally, varying
+from analysis.outcomes import NOT_TOLD, Outcome, failure_outcome
 from analysis.table import DONE, StudyTables, is_partial
 
 _VERBS = {
@@ -15,9 +16,12 @@ _VERBS = {
     "learns_empty": "learns to output empty maps for the emptied group",
     "between": "lies between ignoring and learning empty",
     "collapsed": "collapses: the labelled group is lost as well",
+    "diverged": "diverges",
     "failed": "failed",
     "unscored": "could not be scored",
 }
+MOST_SLICES = 8
+"""Slices that the summary tells of; the map has them all."""
 FEW_TRIALS = 3
 """Fewer trials a cell than this say little about other seeds, and a sentence says so."""
 
@@ -27,7 +31,12 @@ def sentences(tables: StudyTables, mapped: dict[str, Any], cells: Sequence[dict[
 
     ``mapped``: of ``transition_map``; ``cells``: of ``cell_metrics``.
     """
-    return [*_counts(tables), *(slice_sentence(mapped, found) for found in mapped["slices"]), *_limits(tables, cells)]
+    slices = mapped["slices"]
+    told = [slice_sentence(mapped, found) for found in slices[:MOST_SLICES]]
+    if len(slices) > MOST_SLICES:
+        crossed = sum(found["crossing"] is not None for found in slices)
+        told.append(f"These are {MOST_SLICES} of {len(slices)} slices of the map; in {crossed} retention crosses ½.")
+    return [*_counts(tables), *told, *_limits(tables, cells)]
 
 
 def slice_sentence(mapped: dict[str, Any], found: dict[str, Any]) -> str:
@@ -40,6 +49,8 @@ def slice_sentence(mapped: dict[str, Any], found: dict[str, Any]) -> str:
     text = f"{name}: {'; '.join(parts)}."
     if found["crossing"] is not None:
         text += f" Retention falls through ½ {crossing_text(found)}."
+        if found["crossing"]["units"] == 1:
+            text += " It rests on one seed and fold, and says nothing about others."
     elif len(points) > 1:
         reason = str(found["reason"])
         text += f" {reason[0].upper()}{reason[1:]}."
@@ -48,7 +59,8 @@ def slice_sentence(mapped: dict[str, Any], found: dict[str, Any]) -> str:
     if lost:
         where = ", ".join(figure(point["eps"]) for point in points if point["outcomes"].get("collapsed"))
         text += f" {lost} of {trials} trials collapsed, at ε = {where} voxels; they are left out of means and fit."
-    return text
+    diverged = sum(point["outcomes"].get("diverged", 0) for point in points)
+    return text + (f" {diverged} of {trials} trials diverged." if diverged else "")
 
 
 def slice_label(mapped: dict[str, Any], found: dict[str, Any]) -> str:
@@ -57,6 +69,36 @@ def slice_label(mapped: dict[str, Any], found: dict[str, Any]) -> str:
     name = label(found["at"], varying([each["at"] for each in slices]))
     several = len({each["class"] for each in slices}) > 1
     return f"{name}, {found['class']}" if several else name
+
+
+def plane_sentence(mapped: dict[str, Any], plane: dict[str, Any]) -> str:
+    """Say what a plane of the map shows: how the crossing moves with the other factor, and where training collapses."""
+    x, y = (SIGNS.get(plane[axis], plane[axis]) for axis in ("x", "y"))
+    others = varying([each["at"] for each in mapped["planes"]])
+    at = label(plane["at"], [name for name in others if name in plane["at"]])
+    text = f"{x} and {y}" + (f" at {at}" if plane["at"] and at != "all settings" else "")
+    crossings = [(row["value"], row["crossing"]["eps"]) for row in plane["rows"] if row.get("crossing")]
+    if len(crossings) > 1:
+        (least, low), (most, high) = (pick(crossings, key=lambda each: float(each[1])) for pick in (min, max))
+        text += f": retention crosses ½ from ε = {figure(low)} ({y} = {least}) to {figure(high)} voxels ({y} = {most})"
+    elif crossings:
+        text += f": retention crosses ½ at ε = {figure(crossings[0][1])} voxels for {y} = {crossings[0][0]} only"
+    elif plane["x"] == "eps":
+        text += ": retention crosses ½ nowhere"
+    else:
+        known = [cell["retention"] for cell in plane["cells"] if cell["retention"] is not None]
+        text += f": retention lies between {fixed(min(known))} and {fixed(max(known))}" if known else ""
+    lost = sum(bool(cell["collapse"]) for cell in plane["cells"])
+    return text + (f"; trials collapsed in {lost} of {len(plane['cells'])} cells." if lost else "; no trial collapsed.")
+
+
+def foretold_sentence(foretold: dict[str, Any]) -> str:
+    """Say how often the prediction held: outcomes by cell, crossings by slice."""
+    inside = [each["inside"] for each in foretold["slices"] if each["inside"] is not None]
+    return (
+        f"The outcome was foretold in {foretold['agreeing']} of {foretold['told']} cells, and the crossing lies in the "
+        f"measured interval in {sum(inside)} of {len(inside)} slices that have both."
+    )
 
 
 def roc_sentence(entries: Sequence[tuple[str, float | None]]) -> str:
@@ -78,8 +120,17 @@ def _counts(tables: StudyTables) -> list[str]:
     if trials.empty:
         return ["No trial has ended yet, so nothing can be said."]
     done = int((trials["state"] == DONE).sum())
-    text = f"{len(trials)} trials in {trials['cell'].nunique()} cells: {done} done, {len(trials) - done} failed."
-    return [text] if done else [text, "All trials failed, so nothing can be said about the loss; see the failures."]
+    text = f"{len(trials)} trials in {trials['cell'].nunique()} cells: {done} done, {len(trials) - done} failed"
+    diverged = sum(
+        failure_outcome(reason) is Outcome.DIVERGED for reason in trials.loc[trials["state"] != DONE, "reason"]
+    )
+    text += f", {diverged} of them because they diverged." if diverged else "."
+    if not done:
+        return [text, "All trials failed, so nothing can be said about the loss; see the failures."]
+    bare = set(trials.loc[trials["state"] == DONE, "key"]) - set(
+        tables.cases.loc[tables.cases["pred_ml"].notna(), "key"]
+    )
+    return [text, f"{len(bare)} trials are done without a score; no figure knows of them."] if bare else [text]
 
 
 def _limits(tables: StudyTables, cells: Sequence[dict[str, Any]]) -> list[str]:
@@ -103,9 +154,18 @@ def _limits(tables: StudyTables, cells: Sequence[dict[str, Any]]) -> list[str]:
         limits.append(
             f"No cell has more than {trials}: intervals tell how cases differ, not how other seeds or folds would."
         )
+    if any(map(is_partial, kinds)) and tables.emptied is not None and not _has_labelled(tables):
+        limits.append(
+            f"Group {tables.emptied.group} is the only one and no class of it is always labelled, so collapse cannot "
+            "be told from learning empty, and there is no AUC."
+        )
     if len(kinds) == 1:
         limits.append("Only one cell is done, so nothing can be compared.")
     return limits
+
+
+def _has_labelled(tables: StudyTables) -> bool:
+    return len(tables.groups) > 1 or set(tables.classes) > set(tables.emptied_classes)
 
 
 def _runs(points: Sequence[dict[str, Any]]) -> list[list[dict[str, Any]]]:
@@ -115,7 +175,7 @@ def _runs(points: Sequence[dict[str, Any]]) -> list[list[dict[str, Any]]]:
 
 def _main(point: dict[str, Any]) -> str:
     """Name what more than half of a point's trials did, collapsed and failed ones aside; empty if split."""
-    told = {name: count for name, count in point["outcomes"].items() if name not in ("collapsed", "failed")}
+    told = {name: count for name, count in point["outcomes"].items() if name not in NOT_TOLD}
     counts = told or point["outcomes"]
     name, most = max(counts.items(), key=lambda item: item[1])
     return name if 2 * most > sum(counts.values()) else ""

@@ -155,6 +155,13 @@ def is_partial(labeling: str) -> bool:
 
 def plain(value: Any) -> Any:
     """Give the same value in JSON's own types: numpy scalars unpacked, NaN and infinities None, deep."""
+    kind = type(value)
+    if kind is str or kind is int or kind is bool or value is None:  # most of what there is, and quick to tell
+        return value
+    if kind is float:
+        return value if math.isfinite(value) else None
+    if kind is dict:
+        return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, str) or value is None:

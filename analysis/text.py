@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from analysis.labels import NOTHING, SIGNS, crossing_text, figure, fixed, p_value, ranged, tally, varying
-from analysis.summary import slice_label
+from analysis.summary import FEW_TRIALS, slice_label
 
 SETTINGS = ("phi", "eps", "batch_size", "labeling")
 _SCORES = ("dsc", "dv_ml", "auc")
 _FIGURES = {
     *("cell", "group", "class", "emptied", "n", "cases", "change", "outcomes", "p", "significant"),
-    *("eps_voxels", "v_hat"),
+    *("eps_voxels", "v_hat", "paper"),
     *(f"{name}{end}" for name in _SCORES for end in ("", "_low", "_high")),
 }
 
@@ -21,11 +21,12 @@ _FIGURES = {
 def table_text(rows: Sequence[dict[str, Any]]) -> str:
     """Write table 1: a line a cell, group and class; ``*`` marks p < 0.05 against full labeling, ``∅`` emptied maps."""
     if not rows:
-        return "no trial is done, so there is no table"
+        return "no trial is done and scored, so there is no table"
     names = shown_settings(rows)
     several = len({row["class"] for row in rows}) > 1
     head = [SIGNS.get(name, name) for name in names] + ["group"] + ["class"] * several
-    head += ["DSC", "ΔV [ml]", "AUC", "n", "p", "outcomes"]
+    with_paper = any(row["paper"] for row in rows)
+    head += ["DSC", "ΔV [ml]", "AUC", "n", "p", *["paper: DSC, ΔV"] * with_paper, "outcomes"]
     lines = []
     for row in rows:
         mark = "*" if row["significant"] else ""
@@ -40,6 +41,7 @@ def table_text(rows: Sequence[dict[str, Any]]) -> str:
                 fixed(row["auc"]),
                 str(row["n"]),
                 p_value(row["p"]),
+                *[paper_text(row["paper"])] * with_paper,
                 tally(row["outcomes"]),
             ]
         )
@@ -47,7 +49,15 @@ def table_text(rows: Sequence[dict[str, Any]]) -> str:
         "∅ emptied for training. * DSC differs from full labeling, p < 0.05 (paired, Holm over the table). "
         "[95 % interval]. n: trials."
     )
+    notes += " paper: the means of Tilborghs et al. (2022) for the same setup." if with_paper else ""
     return f"{columns(head, lines)}\n{notes}"
+
+
+def paper_text(figures: Mapping[str, Any] | None) -> str:
+    """Write the paper's figures of a setup, ``0.83, −12 (BRATS)``."""
+    if figures is None:
+        return NOTHING
+    return f"{fixed(figures['dsc'])}, {fixed(figures['dv_ml'], 0)} ({figures['data']})"
 
 
 def best_text(entries: Sequence[dict[str, Any]]) -> str:
@@ -67,8 +77,27 @@ def best_text(entries: Sequence[dict[str, Any]]) -> str:
             + [ranged(found.get("mean"), found.get("low"), found.get("high")) for found in known]
             + [str(entry["n"]), differs_text(entry), tally(entry["outcomes"])]
         )
-    notes = "differs: from the first, p < 0.05, paired on the same cases, Holm. [95 % interval]. n: trials."
-    return f"by {entries[0]['ranked_by']}\n{columns(head, lines)}\n{notes}"
+    notes = (
+        "differs: from the first, p < 0.05, paired on the same cases, Holm over all pairs. [95 % interval]. n: trials."
+    )
+    return "\n".join([f"by {entries[0]['ranked_by']}", columns(head, lines), notes, *ranking_notes(entries)])
+
+
+def ranking_notes(entries: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Say which cells cannot be told from the first, and where the evidence is thin."""
+    notes = []
+    tied = [str(entry["rank"]) for entry in entries if entry["differs_from_first"] is False]
+    if tied:
+        notes.append(f"Not told apart from the first: {', '.join(tied)}; the order among them may be chance.")
+    thin = [str(entry["rank"]) for entry in entries[1:] if entry["differs_from_first"] is None]
+    if thin:
+        fewest = min(entry["subjects"] for entry in entries[1:] if entry["differs_from_first"] is None)
+        why = f"with {fewest} shared subjects no difference could be told" if fewest else "there are no pairs"
+        notes.append(f"Cannot be compared with the first: {', '.join(thin)}; {why}.")
+    few = [str(entry["rank"]) for entry in entries if entry["n"] < FEW_TRIALS]
+    if few:
+        notes.append(f"Fewer than {FEW_TRIALS} trials, which say little about other seeds: {', '.join(few)}.")
+    return notes
 
 
 def map_text(mapped: dict[str, Any]) -> str:
@@ -80,6 +109,8 @@ def map_text(mapped: dict[str, Any]) -> str:
         at_v_hat = f"v̂ = {figure(found['v_hat'], 4)} voxels" if found["v_hat"] is not None else "no v̂"
         crossing = "crossing " if found["crossing"] is not None else ""
         text = f"{slice_label(mapped, found)} ({at_v_hat})\n  {crossing}{crossing_text(found)}"
+        if found["curve"] is not None:
+            text += f"\n  {curve_text(found)}"
         if found["points"]:
             lines = [
                 [
@@ -96,6 +127,14 @@ def map_text(mapped: dict[str, Any]) -> str:
             text += "\n" + "\n".join(f"  {line}" for line in columns(head, lines).splitlines())
         blocks.append(text)
     return "\n\n".join(blocks)
+
+
+def curve_text(found: Mapping[str, Any]) -> str:
+    """Write a slice's fitted curve, and how many seeds and folds its crossing rests on."""
+    curve, units = found["curve"], found["crossing"]["units"]
+    within = f"less than {figure(curve['narrower_than'])}" if curve["width"] is None else figure(curve["width"], 2)
+    text = f"falls from {fixed(curve['upper'])} to {fixed(curve['lower'])} within {within} decades"
+    return f"{text}, R² {fixed(curve['r2'])}; {units} seeds and folds" + (" only" if units < FEW_TRIALS else "")
 
 
 def explain_text(entries: Sequence[dict[str, Any]]) -> str:

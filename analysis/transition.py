@@ -1,8 +1,8 @@
 """Where retention, as a function of log10 ε at all else fixed, crosses ½: numbers only.
 
 Each trial switches as a whole, from ignoring the emptied maps to learning them, within less than half a decade
-of ε, and trials differ in where. So the crossing is a property of the mean over trials, and a coarse grid sees
-a step: then all that can be known is the bracket, the two grid points around it.
+of ε, and seeds differ in where. So the crossing is a quantity of the population of seeds, of which a study has a
+few, and a coarse grid sees a step: then all that the trials show is the bracket, the two grid points around it.
 """
 
 from __future__ import annotations
@@ -12,16 +12,24 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy import stats
 
+from analysis.curve import Curve, fit_curve
 from analysis.labels import figure
-from analysis.statistics import FloatArray, percentile_interval
+from analysis.statistics import LEVEL, FloatArray
 
 HALF = 0.5
 """The retention that the transition crosses."""
-RESAMPLES = 2_000
-"""Resamples of the crossing's interval."""
-STEP_SHARE = 0.5
+RESAMPLES = 1_000
+"""Resamples of the trials, to tell several crossings from noise."""
+ONCE = 0.05
+"""If at least this share of the resamples crosses once, a rise in between is taken for noise."""
+STEP_SHARE = 0.75
 """If more than this share of the whole drop falls between two neighbouring ε, the step is narrower than the grid."""
+STEP_SHARE_OF_ALL = 0.5
+"""The same where every seed crosses between these two: then a line between them is all that places it inside."""
+FEW_UNITS = 2
+"""Two seeds that switch between the same two ε do not show how far seeds spread: the interval goes on to the next."""
 SAME_EPS = 6
 """Decimals of log10 ε to which two ε count as one point."""
 
@@ -43,7 +51,8 @@ class Transition:
     ``crossing`` and ``reason``: exactly one is None. ``low``, ``high``: −inf or inf where the interval leaves
     the range scanned. ``bracket``: the neighbouring points of the scan around the crossing; of several
     crossings, the points around all. ``step``: the drop is narrower than the grid, so the interval holds the
-    whole bracket and the place of ``crossing`` inside it is a convention.
+    whole bracket and the place of ``crossing`` inside it is a convention. ``units``: how many seeds (and folds) the
+    interval rests on; with one it is the bracket, and says nothing about other seeds.
     """
 
     crossing: float | None
@@ -53,26 +62,39 @@ class Transition:
     bracket: tuple[float, float] | None
     points: tuple[Point, ...]
     step: bool = False
+    units: int = 0
+    curve: Curve | None = None
 
 
-def fit_transition(log10_eps: npt.ArrayLike, retention: npt.ArrayLike, rng: np.random.Generator) -> Transition:
+def fit_transition(
+    log10_eps: npt.ArrayLike,
+    retention: npt.ArrayLike,
+    rng: np.random.Generator,
+    *,
+    units: npt.ArrayLike | None = None,
+    resampled: npt.ArrayLike | None = None,
+) -> Transition:
     """Fit the ε at which mean retention falls through ½, one value a trial; leave collapsed trials out beforehand.
 
     The means per ε are fitted by the closest curve that never rises (isotonic regression, weighted by trials),
-    and the crossing is interpolated linearly in log10 ε between the two points around ½. No logistic curve is
-    fitted: on a grid wider than the step any slope fits it, and its precision would be the formula's own.
+    and the crossing is interpolated linearly in log10 ε between the two points around ½.
 
-    Interval: percentiles of the crossing over resamples of the trials within each ε, where deviations are
-    scaled by √(n/(n − 1)), since n trials resampled vary less than n new ones would; it is widened to the
-    bracket where the step is narrower than the grid or a point of the bracket has a single trial. Single trials
-    do not vary when resampled: with one trial a point the interval is the bracket, and says nothing about seeds.
+    ``units``: whose trial each is (its fold and seed); without, the i-th trial of every ε is one unit: seeds come in
+    the same order, and trials that have nothing in common may be joined in any way. ``resampled``: (resample, trial),
+    the retention of each trial on resampled subjects.
 
-    Several crossings of the means are reported as such unless at least 5 % of the resamples cross just once.
-    Trials with NaN retention are left out.
+    Interval: each unit has a crossing of its own, found alike; mean ± t √(s²/n + v), s their standard deviation, n
+    their number, t of n − 1 degrees of freedom, v the variance of the mean over the resampled subjects. So seeds may
+    differ in where they switch, as those of the same seed at several ε do, or trials at each ε anew. It is widened
+    to the bracket where the step is narrower than the grid, and to the points beside it where no more than
+    ``FEW_UNITS`` say so. Units that do not cross count as half a gap beyond the scan, and open that end.
+
+    Several crossings of the means are reported as such unless ``ONCE`` of the resamples of trials within each ε
+    cross just once. Trials with NaN retention are left out.
 
     Raises: ValueError if the lengths differ, an ε is not finite or a retention lies outside [0, 1].
     """
-    x, y = _checked(log10_eps, retention)
+    x, y, unit, drawn = _checked(log10_eps, retention, units, resampled)
     rounded, which = np.unique(np.round(x, SAME_EPS), return_inverse=True)
     counts = np.bincount(which, minlength=len(rounded)).astype(np.float64)
     places = np.asarray(np.bincount(which, weights=x, minlength=len(rounded)) / counts, dtype=np.float64)
@@ -85,8 +107,7 @@ def fit_transition(log10_eps: npt.ArrayLike, retention: npt.ArrayLike, rng: np.r
         Point(float(at), float(mean), float(fit), int(n))
         for at, mean, fit, n in zip(places, means, fitted, counts, strict=True)
     )
-    draws = _resample(y, which, counts, means, rng)
-    reason, around = _no_crossing(places, means, draws)
+    reason, around = _no_crossing(places, means, _resample(y, which, counts, means, rng))
     if reason is not None:
         return Transition(None, None, None, reason, around, points)
     split = int(_last_above(means[None, :], counts)[0])
@@ -94,13 +115,23 @@ def fit_transition(log10_eps: npt.ArrayLike, retention: npt.ArrayLike, rng: np.r
         # The means cross once, but the monotone fit does not: a rise pools with the fall.
         return Transition(None, None, None, _one_sided(places, above=split > 0), None, points)
     crossing = float(_crossings(places, means[None, :], counts)[0])
-    low, high = percentile_interval(_crossings(places, draws, counts))
     bracket = (float(places[split - 1]), float(places[split]))
-    step = bool(fitted[split - 1] - fitted[split] > STEP_SHARE * (fitted[0] - fitted[-1]))
+    codes = _in_order(which) if unit is None else np.unique(unit, return_inverse=True)[1]
+    each = _unit_crossings(places, split, which, codes, np.vstack([y[None, :], drawn]))
+    n = each.shape[1]
+    together = n >= FEW_UNITS and bool(((each[0] >= bracket[0]) & (each[0] <= bracket[1])).all())
+    share = STEP_SHARE_OF_ALL if together else STEP_SHARE
+    step = bool(fitted[split - 1] - fitted[split] > share * (fitted[0] - fitted[-1]))
+    low, high = _interval(places, each) if n >= FEW_UNITS else bracket
     low, high = min(low, crossing), max(high, crossing)
-    if step or min(counts[split - 1], counts[split]) < 2:
-        low, high = min(low, bracket[0]), max(high, bracket[1])
-    return Transition(crossing, low, high, None, bracket, points, step)
+    if step or n < FEW_UNITS:
+        beyond = int(n == FEW_UNITS)
+        low = min(low, float(places[split - 1 - beyond]) if split - 1 - beyond >= 0 else -np.inf)
+        high = max(high, float(places[split + beyond]) if split + beyond < len(places) else np.inf)
+    curve = fit_curve(x, y, bracket, step=step)
+    low = low if low >= places[0] else -np.inf
+    high = high if high <= places[-1] else np.inf
+    return Transition(crossing, low, high, None, bracket, points, step, n, curve)
 
 
 def falling_fit(means: FloatArray, weights: FloatArray) -> FloatArray:
@@ -119,18 +150,80 @@ def falling_fit(means: FloatArray, weights: FloatArray) -> FloatArray:
     return np.array([best_end[: i + 1, i].min() for i in range(count)])
 
 
-def _checked(log10_eps: npt.ArrayLike, retention: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:
+def _unit_crossings(
+    places: FloatArray,
+    split: int,
+    which: npt.NDArray[np.intp],
+    units: npt.NDArray[np.intp],
+    values: FloatArray,
+) -> FloatArray:
+    """Where each unit crosses by each row of values, (row, unit); −inf below the scan, inf above.
+
+    Only the units that were trained on both sides of the mean's crossing: the others cannot tell.
+    """
+    observed = np.zeros((units.max() + 1, len(places)))
+    np.add.at(observed, (units, which), 1.0)
+    telling = np.flatnonzero(observed[:, :split].any(axis=1) & observed[:, split:].any(axis=1))
+    sums = np.zeros((*observed.shape, len(values)))
+    np.add.at(sums, (units, which), values.T)
+    each = np.empty((len(values), len(telling)))
+    for column, unit in enumerate(telling):
+        seen = observed[unit] > 0
+        own = _interpolated(places, places[seen], (sums[unit, seen] / observed[unit, seen, None]).T)
+        each[:, column] = _crossings(places, own, np.ones(len(places)))
+    return each
+
+
+def _interval(places: FloatArray, each: FloatArray) -> tuple[float, float]:
+    """Interval of the mean over units, (row, unit): the first row as scored, the others on resampled subjects."""
+    open_low, open_high = bool(np.isneginf(each[0]).any()), bool(np.isposinf(each[0]).any())
+    beyond_low, beyond_high = places[0] - (places[1] - places[0]) / 2, places[-1] + (places[-1] - places[-2]) / 2
+    each = np.clip(each, beyond_low, beyond_high)
+    n = each.shape[1]
+    of_subjects = each[1:].mean(axis=1).var(ddof=1) if len(each) > 2 else 0.0
+    half = stats.t.ppf((1 + LEVEL) / 2, n - 1) * np.sqrt(each[0].var(ddof=1) / n + of_subjects)
+    middle = float(each[0].mean())
+    return -np.inf if open_low else middle - half, np.inf if open_high else middle + half
+
+
+def _interpolated(places: FloatArray, seen: FloatArray, values: FloatArray) -> FloatArray:
+    """Fill in the points that a unit lacks, (row, point), linearly from its own around them."""
+    right = np.clip(np.searchsorted(seen, places), 1, max(len(seen) - 1, 1))
+    left = right - 1
+    share = np.clip((places - seen[left]) / (seen[right] - seen[left]), 0.0, 1.0)
+    return np.asarray(values[:, left] * (1 - share) + values[:, right] * share, dtype=np.float64)
+
+
+def _in_order(which: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
+    """Number the trials of each ε in the order in which they came."""
+    order = np.argsort(which, kind="stable")
+    starts = np.searchsorted(which[order], which[order])
+    numbers = np.empty(len(which), dtype=np.intp)
+    numbers[order] = np.arange(len(which)) - starts
+    return numbers
+
+
+def _checked(
+    log10_eps: npt.ArrayLike, retention: npt.ArrayLike, units: npt.ArrayLike | None, resampled: npt.ArrayLike | None
+) -> tuple[FloatArray, FloatArray, npt.NDArray[np.str_] | None, FloatArray]:
     x = np.asarray(log10_eps, dtype=np.float64).ravel()
     y = np.asarray(retention, dtype=np.float64).ravel()
     if len(x) != len(y):
         raise ValueError(f"log10_eps and retention must be equally long, got {len(x)} and {len(y)}")
+    unit = None if units is None else np.asarray(units).astype(str).ravel()
+    drawn = np.empty((0, len(y))) if resampled is None else np.asarray(resampled, dtype=np.float64)
+    if unit is not None and len(unit) != len(y):
+        raise ValueError(f"units must name one unit a trial, got {len(unit)} for {len(y)} trials")
+    if drawn.ndim != 2 or drawn.shape[1] != len(y):
+        raise ValueError(f"resampled must be (resample, trial), got {drawn.shape} for {len(y)} trials")
     there = ~np.isnan(y)
-    x, y = x[there], y[there]
+    x, y, unit, drawn = x[there], y[there], unit if unit is None else unit[there], drawn[:, there]
     if not np.isfinite(x).all():
         raise ValueError("log10_eps must be finite; leave out trials whose loss has no ε, or an ε of 0")
     if ((y < 0) | (y > 1)).any():
         raise ValueError(f"retention must lie in [0, 1], got {y.min():.3g} to {y.max():.3g}")
-    return x, y
+    # A resample without any subject of a trial says nothing about it: the trial keeps its score there.
+    return x, y, unit, np.where(np.isnan(drawn), y, drawn)
 
 
 def _resample(
@@ -195,7 +288,7 @@ def _no_crossing(
         return f"retention rises through ½ {_between(around)} and never falls", around
     drawn = draws >= HALF
     once = ((drawn[:, 1:] != drawn[:, :-1]).sum(axis=1) == 1) & drawn[:, 0]
-    if once.mean() >= 0.05:
+    if once.mean() >= ONCE:
         return None, around
     each = [f"{'down' if above[i] else 'up'} {_between((float(places[i]), float(places[i + 1])))}" for i in changes]
     return f"retention crosses ½ {len(changes)} times: {', '.join(each)}", around

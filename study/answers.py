@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import importlib.metadata
+import json
 import platform
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from analysis import answers, ranking
+from analysis.findings import Findings, find
+from analysis.learning import cells_to_follow
 from analysis.report import render_report
 from analysis.table import StudyTables
 from study.places import Places
 from study.spec import StudySpec
+from study.storage import read_epochs
 from trainers.errors import Fault, InputError
 from trainers.files import write_text_whole
 
 SEED = 0
 """Of the bootstrap: the same study gives the same answers."""
+
+EXPLAINED_FILE = "explain.json"
+"""What was expected of a study, in its folder."""
 
 Study = StudySpec | str
 """A study as loaded, or its name."""
@@ -57,14 +65,47 @@ def report(study: Study, path: Path, places: Places | None = None) -> Path:
     """Write the study's page, one self-contained HTML file, and return its path."""
     places = places or Places.find()
     name = name_of(study)
-    write_text_whole(path, report_html(name, tables_of(study, places), study_text(name, places)))
+    write_text_whole(path, report_html(name, tables_of(study, places), study_text(name, places), places))
     return path
 
 
-def report_html(name: str, tables: StudyTables, text: str) -> str:
-    """The page of a study's tables; text: its file."""
-    about = {"name": name, "versions": versions(), "machine": machine(), "study file": text}
-    return render_report(tables, about, _rng())
+def report_html(name: str, tables: StudyTables, text: str, places: Places, found: Findings | None = None) -> str:
+    """The page of a study's tables; text: its file; found: what was found in them, if it is at hand."""
+    found = findings_of(tables) if found is None else found
+    about = {
+        "name": name,
+        "versions": versions(),
+        "machine": machine(),
+        "seeds": seeds(tables),
+        "study file": text,
+    }
+    expected = places.storage.study(name) / EXPLAINED_FILE
+    explained = json.loads(expected.read_text()) if expected.exists() else None
+    return render_report(tables, about, _rng(), findings=found, explained=explained, epochs=epochs_of(found, places))
+
+
+def findings_of(tables: StudyTables) -> Findings:
+    """Everything that a study found, each computed once."""
+    return find(tables, _rng())
+
+
+def epochs_of(found: Findings, places: Places) -> pd.DataFrame | None:
+    """Metrics by trial and epoch of the cells whose learning the report shows; None where no journal is at hand."""
+    shown = {cell for class_ in found.tables.emptied_classes for cell in cells_to_follow(found.mapped, class_)}
+    trials = found.tables.trials
+    rows = [
+        {"key": key, "epoch": record["epoch"], "metric": metric, "value": value}
+        for key in trials.loc[trials["cell"].isin(shown), "key"]
+        for record in read_epochs(places.storage.trial(key))
+        for metric, value in record["metrics"].items()
+    ]
+    return pd.DataFrame(rows) if rows else None
+
+
+def seeds(tables: StudyTables) -> dict[str, str]:
+    """The seeds and folds of the trials, and the seed of the analysis."""
+    listed = {name: sorted(tables.trials[name].unique().tolist()) for name in ("seed", "fold")}
+    return {f"{name}s": ", ".join(map(str, values)) for name, values in listed.items()} | {"bootstrap": str(SEED)}
 
 
 def study_text(name: str, places: Places) -> str:

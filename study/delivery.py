@@ -10,14 +10,13 @@ import queue
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
 from analysis.cells import cell_metrics
 from analysis.outcomes import Outcome
-from analysis.table import StudyTables
 from study.settings import RESOLVED, resolved, setting_name, settings_of, varied_settings
 from study.storage import Storage, read_epochs
 from study.tables import build_tables
@@ -121,9 +120,9 @@ class Delivery:
         self.tracker.log_figures(run, _cell_figures(entry))
 
 
-def log_cells(tracker: MlflowTracker, tables: StudyTables) -> None:
+def log_cells(tracker: MlflowTracker, cells: Iterable[dict[str, Any]]) -> None:
     """Give every cell's run its figures as the whole study sees them: outcomes are relative to full labeling."""
-    for entry in cell_metrics(tables, np.random.default_rng(0)):
+    for entry in cells:
         if (run := tracker.runs.get(("cell", entry["cell"]))) is not None:
             tracker.log_figures(run, _cell_figures(entry))
 

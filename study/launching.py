@@ -16,7 +16,7 @@ from study.plan import Plan, check_settings, inspect_data, make_plan, open_data
 from study.progress import Counts, ProgressLine, step_bar
 from study.publish import design_of, note_of, publish
 from study.settings import setting_name, settings_of, varied_settings
-from study.spec import StudySpec
+from study.spec import ResourceSpec, StudySpec
 from study.standing import keep_members
 from study.storage import STOP_FILE, Storage
 from study.store import STORE_ERRORS
@@ -24,6 +24,7 @@ from study.tracking import MlflowTracker
 from trainers.errors import DicestudyError, Fault, InputError
 from trainers.locks import is_written, writing
 from trainers.outcome import TrialResult
+from trainers.spec import TrialSpec
 
 
 @dataclass(frozen=True)
@@ -135,8 +136,27 @@ class _Launch:
 
     def _run_trials(self, engine: Engine, listen: Listener) -> None:
         if self.plan.to_run:
-            resources, scratch = self.plan.study.resources, self.folder / "ray"
-            engine.run_trials(self.plan.to_run, self.places.storage, resources, listen, self._should_stop, scratch)
+            self._run_side_by_side(engine, self.plan.to_run, self.plan.study.resources, listen)
+        if self.plan.study.resources.retry_alone and not self._should_stop():
+            self._run_again_alone(engine, listen)
+
+    def _run_side_by_side(
+        self, engine: Engine, trials: Sequence[TrialSpec], resources: ResourceSpec, listen: Listener
+    ) -> None:
+        engine.run_trials(trials, self.places.storage, resources, listen, self._should_stop, self.folder / "ray")
+
+    def _run_again_alone(self, engine: Engine, listen: Listener) -> None:
+        """Trials of this launch that found no memory, one after the other, each with a whole GPU."""
+        storage = self.places.storage
+        hungry = [spec for spec in self.plan.to_run if _found_no_memory(storage.result(spec.key))]
+        for spec in hungry:
+            storage.forget_result(spec.key)
+            self.counts.failed -= 1
+        if hungry:
+            resources = self.plan.study.resources
+            gpus = max(1.0, resources.gpus) if resources.gpus else 0.0
+            alone = resources.model_copy(update={"gpus": gpus, "concurrent": 1})
+            self._run_side_by_side(engine, hungry, alone, listen)
 
     def _should_stop(self) -> bool:
         if (self.folder / STOP_FILE).exists():
@@ -199,6 +219,10 @@ def _listener(plan: Plan, storage: Storage, courier: Courier, counts: Counts, li
         line.ended(f"{result.state.lower():7} {name}: {result.reason or _figures(result)}")
 
     return listen
+
+
+def _found_no_memory(result: TrialResult | None) -> bool:
+    return result is not None and result.ending == "out_of_memory"
 
 
 def _figures(result: TrialResult) -> str:

@@ -8,23 +8,33 @@ import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+import matplotlib as mpl
 import yaml
+from matplotlib.figure import Figure
 
-from analysis import answers as analysis_answers
-from analysis.cells import cell_metrics
-from analysis.plots import draw_transition, new_figure
-from analysis.summary import sentences, slice_label
-from analysis.table import StudyTables
+from analysis.answers import map_rows
+from analysis.findings import Findings
+from analysis.planes import plane_rows
+from analysis.plots import PANELS, draw_plane, draw_transition, new_figure
+from analysis.summary import plane_sentence, sentences, slice_label
+from analysis.table import plain
 from analysis.text import map_text, table_text
-from study.answers import SEED, report_html
+from study.answers import EXPLAINED_FILE, findings_of, report_html
 from study.delivery import log_cells
+from study.foresight import explain
 from study.places import Places
 from study.plan import Plan
 from study.query import read_tables
 from study.spec import StudySpec
 from study.tracking import MlflowTracker, TrackedRun
+from trainers.data.prepared import is_prepared
+from trainers.errors import InputError
 from trainers.files import write_text_whole, write_whole
+
+MOST_PICTURES = 12
+"""Slices and planes that are drawn; all of them stand in the numbers."""
+_UNDATED = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": {}}
+"""What a format would otherwise note of the time: the same study gives the same bytes."""
 
 
 def design_of(study: StudySpec) -> str:
@@ -38,7 +48,7 @@ def design_of(study: StudySpec) -> str:
     )
 
 
-def note_of(plan: Plan, tables: StudyTables | None = None) -> str:
+def note_of(plan: Plan, found: Findings | None = None) -> str:
     """The experiment's description in Markdown: what is studied, how far it is, what came out."""
     study, empty = plan.study, plan.study.labeling.empty
     counts = plan.as_dict()
@@ -52,10 +62,8 @@ def note_of(plan: Plan, tables: StudyTables | None = None) -> str:
         f"{counts['to_run']} to run. Filter runs by `tags.dicestudy.kind` = `study`, `cell` or `trial`; the study's "
         "own run has the report, the map and the table as artifacts.",
     ]
-    if tables is not None and len(tables.trials):
-        rng = np.random.default_rng(SEED)
-        found = analysis_answers.transition_map(tables, rng)
-        lines += ["", *(f"- {line}" for line in sentences(tables, found, cell_metrics(tables, rng)))]
+    if found is not None and len(found.tables.trials):
+        lines += ["", *(f"- {line}" for line in sentences(found.tables, found.mapped, found.cells))]
     return "\n".join(lines)
 
 
@@ -66,44 +74,81 @@ def publish(plan: Plan, places: Places, tracker: MlflowTracker, run: TrackedRun)
     text = yaml.safe_dump(study.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
     write_text_whole(folder / "study.yaml", text)
     tables = read_tables(study.name, places)
-    log_cells(tracker, tables)
+    found = findings_of(tables)
+    log_cells(tracker, found.cells)
+    write_text_whole(folder / EXPLAINED_FILE, json.dumps(_explained(plan, places), indent=1, allow_nan=False))
     files = [
         folder / "study.yaml",
-        *write_map(analysis_answers.transition_map(tables, np.random.default_rng(SEED)), folder),
-        *write_table(tables, folder),
+        folder / EXPLAINED_FILE,
+        *write_map(found.mapped, folder),
+        *write_table(found.rows, folder),
     ]
-    write_text_whole(folder / "report.html", report_html(study.name, tables, text))
+    write_text_whole(folder / "report.html", report_html(study.name, tables, text, places, found))
     for path in [*files, folder / "report.html"]:
         tracker.log_file(run, path)
-    tracker.describe(note_of(plan, tables), design_of(study), study.key)
+    tracker.describe(note_of(plan, found), design_of(study), study.key)
+
+
+def _explained(plan: Plan, places: Places) -> list[dict[str, Any]]:
+    """What was to be expected of the study; nothing where its data is not at hand any more."""
+    if not all(is_prepared(places.storage.prepared(spec.data_key)) for spec in plan.trials):
+        return []
+    try:
+        return [plain(entry) for entry in explain(plan.study, places)]
+    except InputError:
+        return []
 
 
 def write_map(found: dict[str, Any], folder: Path) -> list[Path]:
-    """A transition map as ``map.json``, ``map.csv`` (a row a point) and one PNG a slice that has a line."""
-    written = [folder / "map.json", folder / "map.csv", folder / "map.txt"]
+    """A transition map as numbers and pictures.
+
+    ``map.json``, ``map.csv`` (a row a point), ``planes.csv`` (a row a cell of a plane) and ``map.txt``; as PNG, SVG
+    and PDF ``map-N``, a slice that has a line, and ``plane-N``, the heat maps over two factors.
+    """
+    written = [folder / name for name in ("map.json", "map.csv", "planes.csv", "map.txt")]
     write_text_whole(written[0], json.dumps(found, indent=1, allow_nan=False))
-    write_text_whole(written[1], _csv(analysis_answers.map_rows(found)))
-    write_text_whole(written[2], map_text(found) + "\n")
-    for stale in folder.glob("map-*.png"):
-        stale.unlink()
-    for number, part in enumerate(found["slices"]):
-        if len(part["points"]) < 2:
-            continue
+    write_text_whole(written[1], _csv(map_rows(found)))
+    write_text_whole(written[2], _csv(plane_rows(found)))
+    write_text_whole(written[3], map_text(found) + "\n")
+    for kind in ("map", "plane"):
+        for stale in folder.glob(f"{kind}-*.*"):
+            stale.unlink()
+    lines = [(number, part) for number, part in enumerate(found["slices"]) if len(part["points"]) > 1]
+    for number, part in lines[:MOST_PICTURES]:
         figure, axes = new_figure()
         draw_transition(axes, part)
         axes.set_title(slice_label(found, part), fontsize=10)
-        path = folder / f"map-{number}.png"
-        write_whole(path, lambda file, figure=figure: figure.savefig(file, format="png", dpi=150))  # type: ignore[misc]
-        written.append(path)
+        written += _draw(figure, folder / f"map-{number}")
+    for number, plane in enumerate(found["planes"][:MOST_PICTURES]):
+        figure = Figure(figsize=(13, 2.2 + 0.45 * len(plane["rows"])), layout="constrained")
+        for axes, (name, _, _) in zip(figure.subplots(1, len(PANELS)), PANELS, strict=True):
+            draw_plane(axes, plane, name)
+        figure.suptitle(plane_sentence(found, plane), fontsize=10)
+        written += _draw(figure, folder / f"plane-{number}")
     return written
 
 
-def write_table(tables: StudyTables, folder: Path) -> list[Path]:
+def write_table(rows: list[dict[str, Any]], folder: Path) -> list[Path]:
     """Table 1 as ``table.json`` and as text."""
-    rows = analysis_answers.table_one(tables, np.random.default_rng(SEED))
     written = [folder / "table.json", folder / "table.txt"]
     write_text_whole(written[0], json.dumps(rows, indent=1, allow_nan=False))
     write_text_whole(written[1], table_text(rows) + "\n")
+    return written
+
+
+def _draw(figure: Figure, path: Path) -> list[Path]:
+    """Save a figure in every format."""
+    written = []
+    for kind, metadata in _UNDATED.items():
+        target = path.parent / f"{path.name}.{kind}"
+        with mpl.rc_context({"svg.hashsalt": path.name}):
+            write_whole(
+                target,
+                lambda file, kind=kind, metadata=metadata: figure.savefig(  # type: ignore[misc]
+                    file, format=kind, dpi=150, metadata=metadata
+                ),
+            )
+        written.append(target)
     return written
 
 

@@ -49,6 +49,8 @@ class ResourceSpec(FrozenSpec):
     cpus: float = Field(default=1, gt=0)
     gpus: float = Field(default=0, ge=0)
     concurrent: int | None = Field(default=None, ge=1)
+    retry_alone: bool = False
+    """Run a trial that found no memory once more, with a GPU (or this machine) to itself."""
 
 
 class StudySpec(FrozenSpec):

@@ -39,7 +39,8 @@ class Batch:
 
     def has_foreground(self) -> Tensor:
         """Whether any map that is shown has a voxel: one bool on the device."""
-        return (self.labels.flatten(2).any(dim=2) & ~self.hidden).any()
+        # Of bytes torch makes bytes: any() of them is no bool yet.
+        return (self.labels.flatten(2).any(dim=2).bool() & ~self.hidden).any()
 
     def flip(self, rng: np.random.Generator, axes: Sequence[int]) -> None:
         """Mirror every case along each of these axes of space with probability ½."""

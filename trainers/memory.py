@@ -49,10 +49,11 @@ def release(device: torch.device) -> None:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether a device, or torch's own allocator on the host, had no more memory."""
-    return isinstance(error, torch.OutOfMemoryError) or (
-        isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
-    )
+    """Whether a device or the host had no more memory."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    # What torch's own allocator on the host says.
+    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
 
 
 def fits_on(device: torch.device, data: PreparedData) -> bool:

@@ -58,7 +58,7 @@ def run_trial(
     start_measuring(where)
     try:
         return _run(_Training(spec, data, where), folder, report)
-    except RuntimeError as error:
+    except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
         # Never tried with another batch size on the quiet: that is a factor of the study.

@@ -39,6 +39,33 @@ def test_reasons_tell_the_figures():
     assert classify(NAN, NAN, NAN, failure="").reason == "no reason was recorded"
 
 
+def test_divergence_is_told_from_other_failures():
+    assert classify(NAN, NAN, NAN, failure="diverged: the loss was nan at epoch 3").outcome is Outcome.DIVERGED
+    assert classify(NAN, NAN, NAN, failure="out of memory").outcome is Outcome.FAILED
+
+
+def only_group(classes=("tumor",)):
+    """A study whose emptied group is the only one; a second class, if any, is never emptied."""
+    tables = make_study([Setting("BI", labeling="partial 0.5"), Setting("BI", "1e-07", 2, "full")])
+    cases = tables.cases[tables.cases["group"] == "B"]
+    parts = [cases, *(cases.assign(**{"class": name, "dsc": 0.8, "emptied": False}) for name in classes[1:])]
+    return replace(tables, cases=pd.concat(parts, ignore_index=True), groups=("B",), classes=classes)
+
+
+def test_where_the_emptied_group_is_the_only_one_collapse_cannot_be_told():
+    scores = trial_scores(only_group())
+    partial = scores[scores["labeling"] == "partial 0.5"]
+    assert set(partial["outcome"]) == {"learns_empty"}
+    assert partial["outcome_reason"].str.contains("collapse cannot be told").all()
+    assert partial["dsc_labelled"].isna().all()
+
+
+def test_where_the_emptied_group_is_the_only_one_its_other_classes_are_the_labelled_ones():
+    scores = trial_scores(only_group(("tumor", "ring")))
+    assert scores["dsc_labelled"].tolist() == pytest.approx([0.8] * 6)
+    assert not scores["outcome_reason"].str.contains("cannot be told").any()
+
+
 def test_full_labeling_ignores_nothing():
     assert classify(0.9, 0.9, 0.9, partial=False).outcome is Outcome.SEGMENTS
     assert classify(0.9, 0.1, 0.9, partial=False).outcome is Outcome.COLLAPSED

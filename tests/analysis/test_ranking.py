@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from analysis.ranking import best
+from analysis.text import best_text
 from analysis.where import choose
 from tests.analysis.conftest import Setting, make_study
 
@@ -55,8 +56,8 @@ def test_equal_cells_hardly_ever_differ():
     for _ in range(30):
         tables = make_study([Setting("I", eps) for eps in ("0.1", "0.2", "0.3", "0.4")], seeds=2, rng=rng)
         told += [entry["differs_from_first"] for entry in best(tables, rng, goal="ignore")[1:]]
-    # The first was chosen for being the best, which flatters it; the correction for many makes up for that.
-    assert np.mean(told) < 0.1
+    # The first was chosen for being the best, which flatters it; the correction for all pairs makes up for that.
+    assert np.mean(told) < 0.05
 
 
 @pytest.mark.parametrize(
@@ -144,3 +145,14 @@ def test_what_is_no_comparison_is_refused_with_the_known_columns(where, fault):
     with pytest.raises(ValueError, match="known columns: eps, phi, batch_size") as caught:
         choose(TABLE, where)
     assert fault in str(caught.value)
+
+
+def test_ties_and_thin_evidence_are_said(demo, rng):
+    text = best_text(best(demo, rng, goal="dice", where="eps < 2 and labeling == 'partial' and phi == 'I'"))
+    assert "Not told apart from the first: 2, 3, 4; the order among them may be chance." in text
+    thin = best(make_study([Setting("I", "1"), Setting("BI")], cases=2, seeds=1), rng, goal="dice")
+    assert thin[1]["subjects"] == 4
+    assert "Cannot be compared with the first: 2; with 4 shared subjects no difference could be told." in best_text(
+        thin
+    )
+    assert "Fewer than 3 trials, which say little about other seeds: 1, 2." in best_text(thin)

@@ -38,10 +38,63 @@ def test_trials_that_differ_widen_the_interval(rng):
 
 
 def test_an_interval_that_leaves_the_scan_is_open(rng):
-    # At the first ε two of four ignore: it may as well lie below ½, and then nothing was scanned above it.
-    found = fit_transition(np.repeat([0.0, 1.0], 4), [0.9, 0.9, 0.9, 0.05, 0.1, 0.1, 0.1, 0.1], rng)
+    # One of four seeds had switched before the scan began: nothing says how far before.
+    y = [[0.9, 0.9, 0.9, 0.05], [0.1, 0.1, 0.1, 0.1], [0.1] * 4, [0.1] * 4]
+    found = fit_transition(np.repeat([0.0, 1.0, 2.0, 3.0], 4), np.ravel(y), rng)
     assert found.low == -np.inf
-    assert found.high == 1.0
+    assert 1.0 <= found.high < 3.0
+
+
+def test_units_vary_as_whole_seeds(rng):
+    # Seeds switch at 0.5, 1.5 and 2.5: mean 1.5, standard deviation 1, t of two degrees of freedom 4.303.
+    x, seed = np.tile(np.arange(-6.0, 10.0), 3), np.repeat(["a", "b", "c"], 16)
+    y = np.where(x < np.repeat([1.0, 2.0, 3.0], 16), 0.9, 0.1)
+    shuffled = rng.permutation(len(x))
+    found = fit_transition(x[shuffled], y[shuffled], rng, units=seed[shuffled])
+    assert found.crossing == pytest.approx(1.5)
+    assert (found.low, found.high) == pytest.approx((1.5 - 4.303 / 3**0.5, 1.5 + 4.303 / 3**0.5), abs=1e-3)
+    assert found.units == 3
+
+
+def test_two_seeds_that_agree_do_not_show_how_far_seeds_spread(rng):
+    found = fit_transition(np.repeat(np.arange(6.0), 2), np.repeat([0.9, 0.9, 0.9, 0.1, 0.1, 0.1], 2), rng)
+    assert found.bracket == (2.0, 3.0)
+    assert (found.low, found.high) == (1.0, 4.0)
+
+
+def test_subjects_that_differ_widen_the_interval(rng):
+    x = np.tile(np.arange(6.0), 4)
+    y = np.clip(0.9 - 0.16 * x + np.repeat([0.0, 0.01, -0.01, 0.02], 6), 0, 1)
+    without = fit_transition(x, y, rng)
+    moved = np.clip(y + 0.05 * rng.standard_normal((100, 1)), 0, 1)
+    resampled = fit_transition(x, y, rng, resampled=moved)
+    # The curve falls by 0.16 a decade: 0.05 of retention are 0.3 decades.
+    assert resampled.high - resampled.low > without.high - without.low + 1.5
+    assert resampled.crossing == without.crossing
+
+
+def test_a_seed_that_lacks_points_is_interpolated(rng):
+    x = [0.0, 1, 2, 3, 0, 3, 0, 1, 2, 3]
+    y = [0.9, 0.9, 0.1, 0.1, 0.9, 0.1, 0.9, 0.1, 0.1, 0.1]
+    found = fit_transition(x, y, rng, units=list("aaaabbcccc"))
+    assert found.units == 3
+    assert found.low < 0.5 < 1.5 < found.high
+
+
+def test_a_curve_is_told_where_the_grid_is_finer_than_the_fall(rng):
+    x = np.repeat(np.arange(-2.0, 2.01, 0.25), 3)
+    fall = 0.1 + 0.8 / (1 + 10 ** ((x - 0.3) / 0.4))
+    curve = fit_transition(x, fall, rng).curve
+    assert (curve.upper, curve.lower, curve.middle) == pytest.approx((0.9, 0.1, 0.3), abs=0.01)
+    assert curve.width == pytest.approx(2 * np.log10(9) * 0.4, rel=0.02)
+    assert curve.r2 == pytest.approx(1, abs=1e-3)
+    assert curve.at(np.array([0.3])) == pytest.approx(0.5, abs=0.01)
+
+
+def test_the_curve_of_a_step_claims_no_width(rng):
+    curve = fit_transition(np.repeat([-1.0, 0.0, 1.0, 2.0], 3), np.repeat([0.9, 0.88, 0.1, 0.1], 3), rng).curve
+    assert (curve.width, curve.narrower_than) == (None, 1.0)
+    assert (curve.upper, curve.lower) == pytest.approx((0.89, 0.1))
 
 
 @pytest.mark.parametrize(

@@ -148,7 +148,7 @@ def test_every_preset_is_a_study(name):
 
 def test_the_presets_are_all_looked_at():
     result = CliRunner().invoke(main, ["init", "none"])
-    assert "known: acdc, brats, decathlon, losses, phantom, phantom-cardiac" in result.stderr
+    assert "known: acdc, acdc-small, brats, decathlon, losses, phantom, phantom-cardiac" in result.stderr
 
 
 @pytest.mark.parametrize("words", [["--help"], ["losses"], ["init", "-o", "-"], ["--version"]])

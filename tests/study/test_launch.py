@@ -11,7 +11,7 @@ from study.reader import parse_study
 from study.standing import status
 from trainers.errors import InputError
 from trainers.locks import BusyError, writing
-from trainers.outcome import RESULT_FILE
+from trainers.outcome import RESULT_FILE, load_result
 
 
 def runs(places, name="small"):
@@ -170,3 +170,15 @@ def test_an_unreachable_store_is_refused_and_nothing_is_written(study, tmp_path,
 def test_a_setting_that_does_not_fit_the_data_is_refused(study_text, places):
     with pytest.raises(InputError, match="9 is more than the 8 training cases"):
         launch(parse_study(study_text.replace("batch_size: 2", "batch_size: 9")), places, address=INLINE, quiet=True)
+
+
+def test_a_trial_without_memory_is_tried_once_more_alone_where_asked(study_text, places):
+    text = study_text.replace("phi: [I, BI]", "phi: I").replace("eps: [1.0e-7, v_hat]", "eps: v_hat")
+    networks = "[tiny, {name: tiny, features: [8, 1000000000]}]"
+    text = text.replace("labeling: [full, partial]", f"labeling: full\n    network: {networks}")
+    ended = launch(parse_study(text + "resources: {retry_alone: true}"), places, address=INLINE, quiet=True)
+    assert (ended.done, ended.failed) == (1, 1)
+    (result,) = places.storage.root.glob("trials/*/result.json.failed")
+    again = load_result(result.parent)
+    assert again.ending == "out_of_memory"
+    assert status("small", places)["failures"][0]["reason"].startswith("out of memory at batch size 2")

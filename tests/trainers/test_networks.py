@@ -9,7 +9,7 @@ from torch import nn
 from trainers.errors import InputError
 from trainers.networks import NetworkSpec, build_network, check_network, mixes_cases
 from trainers.networks.designs import DESIGNS
-from trainers.networks.unet import ConvBlock
+from trainers.networks.unet import ConvBlock, MaxPool, tiled_max
 from trainers.pooling import fixed_factors, pool_factors
 
 SMALL = (4, 8, 16)
@@ -187,3 +187,16 @@ def test_a_twin_changes_nothing_of_batch_norm_but_the_running_variance():
     n = math.prod(patch)
     ratio = (norm_of_two.running_var - 0.9) / (norm.running_var - 0.9)
     assert torch.allclose(ratio, torch.tensor((2 * n / (2 * n - 1)) / (n / (n - 1))), rtol=1e-4)
+
+
+@pytest.mark.parametrize("pool", [(2, 2), (2, 2, 1), (2, 2, 2), (1, 2, 4)])
+def test_the_pooling_for_a_gpu_is_torchs_own_in_value_and_gradient(pool):
+    torch.manual_seed(0)
+    image = torch.randn(2, 3, *(8 for _ in pool), requires_grad=True)
+    weight = torch.randn_like(MaxPool(pool)(image))
+    found = []
+    for pooled in (MaxPool(pool)(image), tiled_max(image, pool)):
+        (gradient,) = torch.autograd.grad((pooled * weight).sum(), image)
+        found.append((pooled, gradient))
+    assert torch.equal(found[0][0], found[1][0])
+    assert torch.equal(found[0][1], found[1][1])

@@ -1,9 +1,7 @@
 """The trial itself: what it learns from, what it leaves, and that a kill changes nothing."""
 
+import ast
 import json
-import os
-import random
-import signal
 import subprocess
 import sys
 import time
@@ -138,6 +136,38 @@ def test_divergence_is_an_ending_with_its_reason(trial, data, tmp_path):
     assert load_result(tmp_path / "t") == result
 
 
+def test_no_memory_is_an_ending_that_names_the_batch_size(trial, data, tmp_path):
+    # Weights of 864 GB: the allocator refuses them at once.
+    huge = changed(trial, protocol={"epochs": 1, "network": {"name": "tiny", "features": [8, 10**9]}})
+    result = run_trial(huge, data, tmp_path / "t")
+    assert (result.state, result.ending) == ("FAILED", "out_of_memory")
+    assert result.reason.startswith("out of memory at batch size 2")
+    assert load_result(tmp_path / "t") == result
+
+
+def test_a_trial_that_finds_nothing_anywhere_has_collapsed(trial, data, tmp_path):
+    # A rate that throws the weights far away in the first step leaves a network that says no to everything.
+    blind = changed(trial, protocol={"epochs": 1, "lr": 1e-3}, loss={"name": "dice", "phi": "I", "eps": 1e-7})
+    dark = replace(data, images=np.zeros_like(np.stack(data.images)))
+    result = run_trial(blind, dark, tmp_path / "t")
+    assert result.state == "DONE"
+    assert (result.ending == "collapsed") == all(
+        line.endswith("True") for line in (tmp_path / "t" / CASES_FILE).read_text().splitlines()[1:]
+    )
+
+
+def test_the_record_counts_what_training_saw(trial, data, tmp_path):
+    counts = run_trial(changed(trial, batch_size=3), data, tmp_path / "t").counts
+    # Eight cases, four of them emptied: two batches of three an epoch, two cases over.
+    assert (counts["cases_per_epoch"], counts["cases_dropped_per_epoch"], counts["steps"]) == (8, 2, 6)
+    assert counts["batches_all_emptied"] == counts["batches_without_foreground"] <= 6
+    assert 3 <= counts["emptied_maps_seen"] <= 12
+
+
+def test_whats_taken_of_memory_is_in_the_record(trial, data, tmp_path):
+    assert 50 < run_trial(trial, data, tmp_path / "t").memory_mib < 4000
+
+
 def test_a_plateau_lowers_the_rate_and_ends_the_training(trial, data, tmp_path):
     # No improvement is ever enough, so every epoch but the first is a bad one.
     schedule = {"name": "plateau", "patience": 1, "stop_after": 2, "factor": 0.5, "min_delta": 10.0}
@@ -173,35 +203,69 @@ def test_a_damaged_checkpoint_is_named(trial, data, tmp_path):
         run_trial(trial, data, tmp_path / "t")
 
 
-CHILD = """
-import sys
-from dataclasses import replace
+KILLER = """
+import os, random, signal, sys, time
 from pathlib import Path
+import torch
+import trainers.files, trainers.trial
 from trainers.data.prepared import open_prepared
 from trainers.spec import TrialSpec
-from trainers.trial import run_trial
-spec, data, folder = sys.argv[1:]
-print("ready", flush=True)
-run_trial(TrialSpec.model_validate_json(spec), open_prepared(Path(data)), Path(folder))
+torch.set_num_threads(1)
+spec, data, folder, length = sys.argv[1:]
+spec, data, folder = TrialSpec.model_validate_json(spec), open_prepared(Path(data)), Path(folder)
+rng, kills = random.Random(0), {"anywhere": 0, "checkpoint": 0, "validation": 0}
+
+def die_at(module, name, call):
+    inner, calls = getattr(module, name), [0]
+    def counted(*args, **options):
+        calls[0] += 1
+        if calls[0] == call:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return inner(*args, **options)
+    setattr(module, name, counted)
+
+def life(way):
+    # From a warm process: to import torch anew takes longer than the trial.
+    child = os.fork()
+    if not child:
+        if way == "checkpoint":
+            die_at(trainers.files.os, "fsync", rng.randint(1, 3))
+        if way == "validation":
+            die_at(trainers.trial, "evaluate", rng.randint(1, 2))
+        trainers.trial.run_trial(spec, data, folder)
+        os._exit(0)
+    rng.random()
+    if way == "anywhere":
+        time.sleep(rng.uniform(0, float(length) / 3))
+        os.kill(child, signal.SIGKILL)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+while sum(kills.values()) < 30 and not (folder / "result.json").exists():
+    way = rng.choice(list(kills))
+    kills[way] += life(way) == -signal.SIGKILL
+while not (folder / "result.json").exists():
+    life("none")
+print(kills)
 """
 
 
-def test_killed_at_random_moments_and_resumed_the_bits_are_the_same(trial, data_folder, data, tmp_path):
-    spec = changed(trial, protocol={"epochs": 12, "lr": 5e-3, "clip": 0.1})
+def test_killed_thirty_times_and_resumed_the_bits_are_the_same(trial, data_folder, data, tmp_path):
+    """Anywhere, while the checkpoint is written, and during validation; on whole cases with every augmentation."""
+    spec = changed(trial, protocol={"epochs": 60, "lr": 5e-3, "clip": 0.1, "augment": "brats"})
     started = time.perf_counter()
     run_trial(spec, data, tmp_path / "undisturbed")
-    length = time.perf_counter() - started
-    rng = random.Random(0)
-    command = [sys.executable, "-c", CHILD, spec.model_dump_json(), str(data_folder), str(tmp_path / "killed")]
-    kills = 0
-    for _ in range(5):
-        child = subprocess.Popen(command, stdout=subprocess.PIPE, env={**os.environ, "OMP_NUM_THREADS": "1"})
-        child.stdout.readline()
-        time.sleep(rng.uniform(0, length / 2))
-        child.send_signal(signal.SIGKILL)
-        kills += child.wait() == -signal.SIGKILL
-        child.stdout.close()
-    assert kills
-    assert not (tmp_path / "killed" / RESULT_FILE).exists() or kills < 5
-    run_trial(spec, data, tmp_path / "killed")
+    length = (time.perf_counter() - started) / 6
+    command = [
+        sys.executable,
+        "-c",
+        KILLER,
+        spec.model_dump_json(),
+        str(data_folder),
+        str(tmp_path / "killed"),
+        str(length),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
+    kills = ast.literal_eval(done.stdout)
+    assert sum(kills.values()) >= 25
+    assert all(count >= 3 for count in kills.values()), kills
     same_bits(tmp_path / "undisturbed", tmp_path / "killed")

@@ -1,0 +1,45 @@
+"""Everything that a study found, each computed once: what the report, the files and the notes are made of."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from analysis.answers import table_one, transition_map
+from analysis.cells import cell_metrics
+from analysis.outcomes import trial_scores
+from analysis.ranking import best
+from analysis.scores import study_scores
+from analysis.table import StudyTables
+
+GOALS_SHOWN = ("ignore", "empty")
+TOP = 5
+"""Cells that each ranking lists."""
+
+
+@dataclass(frozen=True, eq=False)
+class Findings:
+    """``cells``: of ``cell_metrics``; ``rows``: of ``table_one``; ``mapped``: of ``transition_map``."""
+
+    tables: StudyTables
+    cells: list[dict[str, Any]]
+    rows: list[dict[str, Any]]
+    mapped: dict[str, Any]
+    rankings: Mapping[str, list[dict[str, Any]]]
+
+
+def find(tables: StudyTables, rng: np.random.Generator) -> Findings:
+    """Compute a study's answers, the same figures as each answer gives by itself from the same ``rng``."""
+    scores, matrices = trial_scores(tables), study_scores(tables)
+    mapped = transition_map(tables, copy.deepcopy(rng), scores, matrices)
+    cells = cell_metrics(tables, rng, scores, matrices)
+    rows = table_one(tables, copy.deepcopy(rng), cells, matrices)
+    rankings = {
+        goal: best(tables, copy.deepcopy(rng), goal=goal, top=TOP, cells=cells, scores=scores, matrices=matrices)
+        for goal in GOALS_SHOWN
+    }
+    return Findings(tables, cells, rows, mapped, rankings)

@@ -1,0 +1,46 @@
+import pytest
+
+from analysis.answers import transition_map
+from analysis.foretold import foretell
+from analysis.summary import foretold_sentence
+from tests.analysis.conftest import LINE, Setting, eps_voxels, make_study
+
+
+def entry(eps, outcome, crossing=10.0, **other):
+    own = {"loss": "dice", "phi": "I", "batch_size": 2, "labeling": "partial", "class": "tumor"}
+    return own | {"eps": eps, "eps_voxels": eps_voxels(eps, 200.0), "outcome": outcome, "crossing": crossing} | other
+
+
+@pytest.fixture
+def mapped(rng):
+    return transition_map(make_study([Setting("I", eps) for eps in LINE]), rng)
+
+
+def test_crossings_stand_side_by_side(mapped):
+    found = foretell([entry(eps, "ignores") for eps in LINE], mapped)
+    (row,) = found["slices"]
+    assert row["predicted"] == 10.0
+    assert row["measured"] == mapped["slices"][0]["crossing"]["eps"]
+    assert row["inside"] is True
+    assert 10 ** row["decades"] == pytest.approx(10.0 / row["measured"])
+    far = foretell([entry("v_hat", "ignores", crossing=1e6)], mapped)["slices"][0]
+    assert far["inside"] is False
+    none = foretell([entry("v_hat", "ignores", crossing=None)], mapped)["slices"][0]
+    assert (none["inside"], none["decades"]) == (None, None)
+
+
+def test_outcomes_are_counted_where_they_can_be_told(mapped):
+    entries = [entry("0.001 v_hat", "ignores"), entry("v_hat", "between"), entry("10 v_hat", "collapse_risk")]
+    found = foretell(entries, mapped)
+    assert [(cell["predicted"], cell["agrees"]) for cell in found["cells"]] == [
+        ("ignores", True),
+        ("between", False),
+        ("collapse_risk", False),
+    ]
+    assert (found["agreeing"], found["told"]) == (1, 3)
+    assert "foretold in 1 of 3 cells" in foretold_sentence(found)
+
+
+def test_entries_of_other_settings_are_not_compared(mapped):
+    assert foretell([entry("v_hat", "ignores", phi="BI")], mapped)["slices"] == []
+    assert foretell([entry("v_hat", "ignores", labeling="full")], mapped)["cells"] == []
