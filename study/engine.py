@@ -56,6 +56,21 @@ TASK_CASES = 8
 """The most cases that one Ray task prepares."""
 
 
+@dataclass(frozen=True)
+class Circumstances:
+    """Where trials run and who hears of it.
+
+    ``listen`` hears of every trial's life in the launching process. Once ``should_stop`` says so, no trial starts
+    and those that run are ended; their checkpoints stay. ``scratch`` is a folder for the engine's own files.
+    """
+
+    storage: Storage
+    resources: ResourceSpec
+    listen: Listener
+    should_stop: Callable[[], bool]
+    scratch: Path
+
+
 class Engine(Protocol):
     """Where work is done; use as a context."""
 
@@ -65,20 +80,8 @@ class Engine(Protocol):
     def spread(self, work: Work, numbers: Sequence[int]) -> Iterable[dict[str, Any]]:
         """Do the work on every number, in any order; the results as they come."""
 
-    def run_trials(
-        self,
-        trials: Sequence[TrialSpec],
-        storage: Storage,
-        resources: ResourceSpec,
-        listen: Listener,
-        should_stop: Callable[[], bool],
-        scratch: Path,
-    ) -> None:
-        """Run the trials; returns when all are over.
-
-        ``listen`` hears of every trial's life in this process. Once ``should_stop`` says so, no trial starts and
-        those that run are ended; their checkpoints stay. ``scratch`` is a folder for the engine's own files.
-        """
+    def run_trials(self, trials: Sequence[TrialSpec], given: Circumstances) -> None:
+        """Run the trials; returns when all are over."""
 
 
 class RayEngine:
@@ -117,15 +120,7 @@ class RayEngine:
             for results in ray.get(done):
                 yield from results
 
-    def run_trials(
-        self,
-        trials: Sequence[TrialSpec],
-        storage: Storage,
-        resources: ResourceSpec,
-        listen: Listener,
-        should_stop: Callable[[], bool],
-        scratch: Path,
-    ) -> None:
+    def run_trials(self, trials: Sequence[TrialSpec], given: Circumstances) -> None:
         """Run the trials with Ray Tune."""
         self._start()
         from ray import tune
@@ -133,26 +128,26 @@ class RayEngine:
         if self.address is not None:
             import ray
 
-            _compare(resources, ray.cluster_resources(), f"the cluster at {self.address}")
-        scratch.mkdir(parents=True, exist_ok=True)
-        shared = {"storage": str(storage.root.resolve()), "device": "cuda" if resources.gpus else "cpu"}
+            _compare(given.resources, ray.cluster_resources(), f"the cluster at {self.address}")
+        given.scratch.mkdir(parents=True, exist_ok=True)
+        shared = {"storage": str(given.storage.root.resolve()), "device": "cuda" if given.resources.gpus else "cpu"}
         jobs = [{"key": spec.key, "spec": spec.model_dump_json(), **shared} for spec in trials]
-        needs = {"cpu": resources.cpus, "gpu": resources.gpus}
+        needs = {"cpu": given.resources.cpus, "gpu": given.resources.gpus}
         tuner = tune.Tuner(
             tune.with_resources(_run_job, needs),
             param_space={"job": tune.grid_search(jobs)},
             tune_config=tune.TuneConfig(
                 # An actor that lives on keeps torch imported and the data mapped.
                 reuse_actors=True,
-                max_concurrent_trials=resources.concurrent,
+                max_concurrent_trials=given.resources.concurrent,
                 trial_name_creator=lambda trial: trial.config["job"]["key"],
                 trial_dirname_creator=lambda trial: trial.config["job"]["key"],
             ),
             run_config=tune.RunConfig(
                 name="tune",
-                storage_path=str(scratch.resolve()),
-                callbacks=[_callback(listen)],
-                stop=_stopper(should_stop),
+                storage_path=str(given.scratch.resolve()),
+                callbacks=[_callback(given.listen)],
+                stop=_stopper(given.should_stop),
                 failure_config=tune.FailureConfig(max_failures=RETRIES),
                 verbose=0,
             ),
@@ -160,7 +155,7 @@ class RayEngine:
         try:
             tuner.fit()
         finally:
-            shutil.rmtree(scratch, ignore_errors=True)
+            shutil.rmtree(given.scratch, ignore_errors=True)
 
 
 class InlineEngine:
@@ -176,24 +171,16 @@ class InlineEngine:
         """Do the work here."""
         return one_by_one(work, numbers)
 
-    def run_trials(
-        self,
-        trials: Sequence[TrialSpec],
-        storage: Storage,
-        resources: ResourceSpec,  # noqa: ARG002 one process has what it has
-        listen: Listener,
-        should_stop: Callable[[], bool],
-        scratch: Path,  # noqa: ARG002
-    ) -> None:
+    def run_trials(self, trials: Sequence[TrialSpec], given: Circumstances) -> None:
         """Run the trials here."""
         from study.worker import work
 
         for spec in trials:
-            if should_stop():
+            if given.should_stop():
                 return
-            listen(Event("started", spec.key))
-            work(spec, storage, tell=lambda _, key=spec.key: listen(Event("epoch", key)))  # type: ignore[misc]
-            listen(Event("ended", spec.key))
+            given.listen(Event("started", spec.key))
+            work(spec, given.storage, tell=lambda _, key=spec.key: given.listen(Event("epoch", key)))  # type: ignore[misc]
+            given.listen(Event("ended", spec.key))
 
 
 def engine_at(address: str | None) -> Engine:

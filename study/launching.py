@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from types import FrameType
 
 from study.delivery import Courier, Delivery
-from study.engine import INLINE, Engine, Event, Listener, engine_at, require_resources
+from study.engine import INLINE, Circumstances, Engine, Event, Listener, engine_at, require_resources
 from study.places import Places
 from study.plan import Plan, check_settings, inspect_data, make_plan, open_data
 from study.progress import Counts, ProgressLine, step_bar
@@ -143,7 +143,8 @@ class _Launch:
     def _run_side_by_side(
         self, engine: Engine, trials: Sequence[TrialSpec], resources: ResourceSpec, listen: Listener
     ) -> None:
-        engine.run_trials(trials, self.places.storage, resources, listen, self._should_stop, self.folder / "ray")
+        scratch = self.folder / "ray"
+        engine.run_trials(trials, Circumstances(self.places.storage, resources, listen, self._should_stop, scratch))
 
     def _run_again_alone(self, engine: Engine, listen: Listener) -> None:
         """Trials of this launch that found no memory, one after the other, each with a whole GPU."""
