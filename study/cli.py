@@ -272,6 +272,46 @@ def report(study: str, output: Path, store: str | None, storage: str | None, as_
 
 
 @main.command()
+@click.argument("study")
+@click.argument("images", metavar="IMAGE...", nargs=-1, required=True)
+@click.option("--trial", metavar="KEY", help="A done trial's key or a cell's, or how it begins; or: best.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Folder for the label maps.")
+@click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
+@with_places
+@with_json
+@quiet_option
+def predict(
+    study: str,
+    images: tuple[str, ...],
+    trial: str | None,
+    output: Path,
+    device: str,
+    store: str | None,
+    storage: str | None,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Segment each IMAGE by a trial of a STUDY, in the image's own space.
+
+    Files of a case with several channels are joined by commas, in the order of training: flair.nii.gz,t1.nii.gz.
+    The label map is named after the first; classes that may overlap have a file each.
+    """
+    from study.prediction import predict as run
+    from study.progress import step_bar
+
+    cases = [[Path(name) for name in image.split(",")] for image in images]
+    with step_bar("predicting", quiet or as_json) as bar:
+        places = places_of(store, storage)
+        found = run(study_name(study), trial, cases, writable(output, folder=True), places, device, bar)
+    if as_json:
+        show_json(found)
+    elif not quiet:
+        for entry in found["written"]:
+            volumes = ", ".join(f"{name} {ml:.4g} ml" for name, ml in entry["ml"].items())
+            click.echo(f"wrote {entry['file']}: {volumes}")
+
+
+@main.command()
 @click.option("--host", default="127.0.0.1", show_default=True)
 @click.option("--port", default=5000, show_default=True)
 @with_places

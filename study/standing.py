@@ -17,8 +17,23 @@ TRIALS_FILE = "trials.json"
 
 def keep_members(study: str, trials: list[TrialSpec], concurrent: int, places: Places) -> None:
     """Leave word of a study's trials, for ``status``."""
-    members = {"trials": {spec.key: spec.protocol.epochs for spec in trials}, "concurrent": concurrent}
-    write_text_whole(places.storage.study(study) / TRIALS_FILE, json.dumps(members))
+    kept = {"trials": {spec.key: spec.protocol.epochs for spec in trials}, "concurrent": concurrent}
+    write_text_whole(places.storage.study(study) / TRIALS_FILE, json.dumps(kept))
+
+
+def members(study: str, places: Places) -> dict[str, Any]:
+    """What ``keep_members`` left: ``trials``, each key with its epochs, and how many run at once, ``concurrent``.
+
+    Raises: InputError if the storage does not know the study.
+    """
+    try:
+        kept: dict[str, Any] = json.loads((places.storage.study(study) / TRIALS_FILE).read_text())
+    except FileNotFoundError:
+        known = ", ".join(study_folders(places)) or "none"
+        raise InputError(
+            Fault(study, f"no such study on this storage, known: {known}", "launch it first, or give --storage")
+        ) from None
+    return kept
 
 
 def status(study: str, places: Places | None = None) -> dict[str, Any]:
@@ -30,18 +45,11 @@ def status(study: str, places: Places | None = None) -> dict[str, Any]:
     Raises: InputError if the storage does not know the study.
     """
     places = places or Places.find()
-    folder = places.storage.study(study)
-    try:
-        members = json.loads((folder / TRIALS_FILE).read_text())
-    except FileNotFoundError:
-        known = ", ".join(study_folders(places)) or "none"
-        raise InputError(
-            Fault(study, f"no such study on this storage, known: {known}", "launch it first, or give --storage")
-        ) from None
-    running_now = is_written(folder)
+    kept = members(study, places)
+    running_now = is_written(places.storage.study(study))
     counts = dict.fromkeys(("done", "failed", "running", "waiting"), 0)
     failures, seconds, left = [], [], 0.0
-    for key, epochs in members["trials"].items():
+    for key, epochs in kept["trials"].items():
         result = places.storage.result(key)
         if result is not None:
             counts[result.state.lower()] += 1
@@ -56,8 +64,8 @@ def status(study: str, places: Places | None = None) -> dict[str, Any]:
         counts["running" if held else "waiting"] += 1
     eta = None
     if running_now and seconds:
-        eta = left * sum(seconds) / len(seconds) / members["concurrent"]
-    over = counts["done"] + counts["failed"] == len(members["trials"])
+        eta = left * sum(seconds) / len(seconds) / kept["concurrent"]
+    over = counts["done"] + counts["failed"] == len(kept["trials"])
     state = "running" if running_now else "done" if over else "stopped"
     return {"study": study, "state": state, "trials": counts, "eta_s": eta, "failures": failures}
 

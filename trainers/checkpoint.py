@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from trainers.errors import DicestudyError
 from trainers.files import write_whole
 
 CHECKPOINT_FILE = "checkpoint.pt"
-REMEDY = "launch with --retry-failed to train anew"
+RETRY = "launch with --retry-failed to train anew"
+RENEW = "remove the trial's folder and launch the study again"
 
 
 class CheckpointError(DicestudyError):
@@ -59,13 +61,30 @@ def load_checkpoint(
     path = folder / CHECKPOINT_FILE
     if not path.exists():
         return Progress()
+    progress, state = _read(path, key, device, RETRY)
+    network.load_state_dict(state["network"])
+    optimizer.load_state_dict(state["optimizer"])
+    return progress
+
+
+def load_weights(folder: Path, key: str) -> dict[str, Tensor]:
+    """The network's state after the last epoch, by the names of its parts, on the CPU.
+
+    Raises: CheckpointError if there is none, it belongs to another trial or cannot be read.
+    """
+    path = folder / CHECKPOINT_FILE
+    if not path.exists():
+        raise CheckpointError(f"{path}: missing; {RENEW}")
+    weights: dict[str, Tensor] = _read(path, key, torch.device("cpu"), RENEW)[1]["network"]
+    return weights
+
+
+def _read(path: Path, key: str, device: torch.device, remedy: str) -> tuple[Progress, dict[str, Any]]:
     try:
         state = torch.load(path, map_location=device, weights_only=True)
         owner, progress = state["key"], Progress(**state["progress"])
     except Exception as error:  # torch raises half a dozen kinds for a damaged file
-        raise CheckpointError(f"{path}: not a readable checkpoint ({error}); {REMEDY}") from error
+        raise CheckpointError(f"{path}: not a readable checkpoint ({error}); {remedy}") from error
     if owner != key:
-        raise CheckpointError(f"{path}: belongs to trial {owner}, expected {key}; {REMEDY}")
-    network.load_state_dict(state["network"])
-    optimizer.load_state_dict(state["optimizer"])
-    return progress
+        raise CheckpointError(f"{path}: belongs to trial {owner}, expected {key}; {remedy}")
+    return progress, state

@@ -9,8 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from trainers.data.base import Truth, voxel_ml
-from trainers.data.grid import Shape
+from trainers.data.base import voxel_ml
+from trainers.data.grid import PatchGrid, Shape
 from trainers.data.prepared import PreparedData
 from trainers.evaluation import Computing
 from trainers.metrics import CaseScore, score_case
@@ -43,7 +43,7 @@ def score_cases(
             maps = computing.harden(probabilities[None])[0].cpu().numpy()
             full, sides = data.labels[index].astype(bool), data.spacing[index].tolist()
         else:
-            maps = lay_back(probabilities.cpu().numpy(), truth, computing)
+            maps = lay_back(probabilities, truth.grid, computing)
             full, sides = truth.maps(len(data.classes)), truth.spacing
         space = tuple(range(1, full.ndim))
         overlaps, predicted, true = (one.sum(axis=space).tolist() for one in (maps & full, maps, full))
@@ -80,13 +80,14 @@ def predict(network: nn.Module, image: Tensor, patch: Shape, computing: Computin
     return found
 
 
-def lay_back(probabilities: NDArray[np.float32], truth: Truth, computing: Computing) -> NDArray[np.bool_]:
-    """Maps (class, *source) of the prediction in the label's own space; beyond the prepared case nothing is found.
+def lay_back(probabilities: Tensor, grid: PatchGrid, computing: Computing) -> NDArray[np.bool_]:
+    """Maps (class, *source) of the prediction in the files' own space; beyond the prepared case nothing is found.
 
-    probabilities: (map, *space) of the prepared case, brought back by linear interpolation before the threshold.
+    probabilities: (map, *space) of the prepared case, which lies in the files' space as ``grid`` says; brought back
+    by linear interpolation before the threshold.
     """
-    box, values = truth.grid.restore(probabilities)
+    box, values = grid.restore(probabilities.cpu().numpy())
     found = computing.harden(torch.from_numpy(np.ascontiguousarray(values))[None])[0].numpy()
-    maps = np.zeros((len(found), *truth.grid.source), dtype=bool)
+    maps = np.zeros((len(found), *grid.source), dtype=bool)
     maps[(slice(None), *box)] = found
     return maps

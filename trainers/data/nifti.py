@@ -86,9 +86,11 @@ class NiftiVolume:
             self.read()
 
     def save_label(self, label: NDArray[np.uint8], path: Path) -> None:
-        """Write a label map (*shape) in this image's own space: its axes, affine and units."""
+        """Write a label map (*shape) in this image's own space: its axes, affine, spacing and units."""
         back = orientations.ornt_transform(orientations.axcodes2ornt("RAS"), orientations.io_orientation(self._affine))
         image = nibabel.Nifti1Image(orientations.apply_orientation(label, back), self._affine)
+        # Not always the affine's: ACDC's says 1 mm. Cases are resampled, and volumes told, by the header's spacing.
+        image.header.set_zooms(self._image.header.get_zooms()[:3])
         image.header.set_xyzt_units("mm")
         nibabel.save(image, path)
 

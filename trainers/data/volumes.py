@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -156,10 +156,19 @@ class VolumeSpec(DataSpec):
         images, label = self._open(files)
         maps = self._maps(label)
         grid = self._grid(label, maps)
-        channels = [resample_image(channel, grid, fill=0) for image in images for channel in self._channels(image)]
         spacing = self.spacing or label.spacing
         truth = Truth(encode(maps), label.spacing, grid)
-        return CaseArrays(np.stack(channels), self._resample(maps, label.spacing, grid), spacing, truth)
+        return CaseArrays(self._sample(images, grid), self._resample(maps, label.spacing, grid), spacing, truth)
+
+    def prepare_images(self, images: Sequence[Volume]) -> tuple[NDArray[np.float32], PatchGrid]:
+        """Read and prepare a case's images (channel, *space), as for training, and how they lie in the files' space.
+
+        With ``crop: label`` they are kept whole: there is no label to cut about.
+
+        Raises: InputError naming the files at fault.
+        """
+        grid = self._grid(images[0], None)
+        return self._sample(images, grid), grid
 
     def inspect_case(self, info: CaseInfo) -> CaseFindings:
         """Look at every header, every voxel of the label and the length of each image."""
@@ -169,11 +178,7 @@ class VolumeSpec(DataSpec):
             images, label = self._open(files)
         except InputError as error:
             return CaseFindings(error.faults)
-        for image in images:
-            try:
-                image.check_whole()
-            except InputError as error:
-                faults.extend(error.faults)
+        faults += cut_short(images)
         sides = label.spacing
         if not all(PLAUSIBLE_MM[0] <= side <= PLAUSIBLE_MM[1] for side in sides):
             low, high = PLAUSIBLE_MM
@@ -193,8 +198,8 @@ class VolumeSpec(DataSpec):
         ml = counts * voxel_ml(sides)
         prepared = self._resample(maps, sides, self._grid(label, maps))
         voxels = prepared.sum(axis=tuple(range(1, prepared.ndim)))
-        channels = sum(image.channels or 1 for image in images)
-        return CaseFindings((), tuple(ml.tolist()), tuple(voxels.tolist()), label.shape, sides, channels)
+        found = count_channels(images)
+        return CaseFindings((), tuple(ml.tolist()), tuple(voxels.tolist()), label.shape, sides, found)
 
     def _files(self, info: CaseInfo) -> CaseFiles:
         if isinstance(info, CaseFiles):
@@ -209,27 +214,35 @@ class VolumeSpec(DataSpec):
 
         Raises: InputError with what is wrong with any, or if they do not lie in the same place.
         """
+        *images, label = self.open_together((*files.images, files.label), files.label)
+        return images, label
+
+    def open_together(self, paths: Sequence[Path], label: Path | None = None) -> list[Volume]:
+        """Read the headers of files that lie in one place; ``label``: which of them is one.
+
+        Raises: InputError with what is wrong with any, or if they do not lie in the same place.
+        """
         volumes: list[Volume] = []
         faults: list[Fault] = []
-        for path in (*files.images, files.label):
+        for path in paths:
             try:
-                volumes.append(self.open_volume(path, channels=path != files.label))
+                volumes.append(self.open_volume(path, channels=path != label))
             except InputError as error:
                 faults.extend(error.faults)
         if faults:
             raise InputError(faults)
-        *images, label = volumes
-        if len(label.shape) != len(self.patch):
-            remedy = "give patch and spacing as many numbers"
+        *_, last = volumes
+        if len(last.shape) != len(self.patch):
+            remedy = "give patch and spacing as many numbers" if label else f"give images in {len(self.patch)}-D"
             raise InputError(
-                Fault(str(label.path), f"{len(label.shape)}-D, and data.patch has {len(self.patch)}", remedy)
+                Fault(str(last.path), f"{len(last.shape)}-D, and data.patch has {len(self.patch)}", remedy)
             )
         # The label and the other channels are told against the first image.
-        for other in (*images[1:], label):
-            faults += _mismatch(other, images[0], "label" if other is label else "channel")
+        for other in volumes[1:]:
+            faults += _mismatch(other, volumes[0], "label" if other.path == label else "channel")
         if faults:
             raise InputError(faults)
-        return images, label
+        return volumes
 
     def open_volume(self, path: Path, channels: bool = False) -> Volume:
         """Open a file by its ending; ``channels``: it may hold several."""
@@ -260,14 +273,14 @@ class VolumeSpec(DataSpec):
         return np.stack([np.isin(voxels, values) for values in self.values.values()])
 
     def _grid(self, volume: Volume, maps: NDArray[np.bool_] | None) -> PatchGrid:
-        """Where the prepared case lies. maps: of the label, None where there is none."""
+        """Where the prepared case lies. maps: of the label; None where there is none to cut about."""
         spacing = self.spacing or volume.spacing
         step = tuple(new / old for new, old in zip(spacing, volume.spacing, strict=True))
         shape, centre = self.patch, middle(volume.shape)
-        if self.crop == "label":
-            box = None if maps is None else bounding_box(np.asarray(maps.any(axis=0)))
+        if self.crop == "label" and maps is not None:
+            box = bounding_box(np.asarray(maps.any(axis=0)))
             centre = centre if box is None else box_middle(box)
-        elif self.crop == "none":
+        elif self.crop != "center":
             # A patch must fit in, and a whole voxel more than fits is better than one less.
             sides = (int(np.ceil(side / by - 1e-6)) for side, by in zip(volume.shape, step, strict=True))
             shape = tuple(max(side, least) for side, least in zip(sides, self.patch, strict=True))
@@ -276,9 +289,29 @@ class VolumeSpec(DataSpec):
     def _resample(self, maps: NDArray[np.bool_], spacing: Spacing, grid: PatchGrid) -> NDArray[np.uint8]:
         return resample_maps(maps, self.labels, spacing, grid, exclusive=self.head == "softmax")
 
+    def _sample(self, images: Sequence[Volume], grid: PatchGrid) -> NDArray[np.float32]:
+        channels = [resample_image(channel, grid, fill=0) for image in images for channel in self._channels(image)]
+        return np.stack(channels)
+
     def _channels(self, image: Volume) -> list[NDArray[np.float32]]:
         voxels = image.read()
         return [normalise(one, self.intensity, image.path) for one in (voxels if image.channels else [voxels])]
+
+
+def count_channels(images: Sequence[Volume]) -> int:
+    """Channels of a case's images together."""
+    return sum(image.channels or 1 for image in images)
+
+
+def cut_short(images: Sequence[Volume]) -> list[Fault]:
+    """Faults of the files that end before their voxels do."""
+    faults: list[Fault] = []
+    for image in images:
+        try:
+            image.check_whole()
+        except InputError as error:
+            faults.extend(error.faults)
+    return faults
 
 
 def encode(maps: NDArray[np.bool_]) -> NDArray[np.unsignedinteger]:
