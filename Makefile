@@ -45,6 +45,7 @@ bench: $(VENV)/installed
 	$(BIN)/python -m bench.overhead
 	$(BIN)/python -m bench.losses
 	$(BIN)/python -m bench.preparation
+	$(BIN)/python -m bench.training
 
 calibrate: $(VENV)/installed
 	$(BIN)/python -m bench.calibrate

@@ -57,7 +57,7 @@ def _layers(name: str, channels: int, maps: int, patch: tuple[int, ...]) -> str:
     network = _shapes_alone(NetworkSpec(name=name), channels, maps, patch)
     sizes = [patch]
     for pool in network.pools:
-        sizes.append(tuple(size // factor for size, factor in zip(sizes[-1], pool.kernel_size, strict=True)))
+        sizes.append(tuple(size // factor for size, factor in zip(sizes[-1], pool.pool, strict=True)))
     bottom = len(sizes) - 1
     rows = [(f"{level + 1} down", block, sizes[level]) for level, block in enumerate(network.down[:-1])]
     rows += [(f"{bottom + 1} bottom", network.down[-1], sizes[bottom])]

@@ -21,9 +21,9 @@ from trainers.augmentation import augment
 from trainers.batch import Batch, Cases
 from trainers.checkpoint import Progress, load_checkpoint, save_checkpoint
 from trainers.data.prepared import PreparedData
-from trainers.evaluation import Computing, TrialLoss, evaluate, use_device
+from trainers.evaluation import Computing, TrialLoss, evaluate, preferred_layout, use_device
 from trainers.losses import make_loss
-from trainers.memory import fits_on, is_out_of_memory, peak_mib, release, start_measuring
+from trainers.memory import fits_on, is_out_of_memory, keep_freed, peak_mib, release, start_measuring
 from trainers.metrics import CaseScore, mean_dsc, summarise
 from trainers.networks import build_network, mixes_cases
 from trainers.outcome import TrialResult, load_result, save_result
@@ -55,6 +55,7 @@ def run_trial(
         return ended
     torch.set_num_threads(spec.protocol.threads)
     where = use_device(device)
+    keep_freed()
     start_measuring(where)
     try:
         return _run(_Training(spec, data, where), folder, report)
@@ -114,9 +115,9 @@ class _Training:
         self.source = Cases(data, cases.hidden, device, spec.loss.needs_distance, keep=fits_on(device, data))
         torch.manual_seed(spec.seed)
         maps = len(data.classes) + (data.head == "softmax")
-        layout = torch.channels_last_3d if len(data.patch) == 3 else torch.channels_last
         network = build_network(spec.protocol.network, data.channels, maps, data.patch)
         self.computing = Computing(device, spec.protocol.precision, data.head, twins=not mixes_cases(network))
+        layout = preferred_layout(device, data.patch)
         self.network = network.to(device, memory_format=layout)  # type: ignore[call-overload]  # torch leaves it out
         self.optimizer = torch.optim.Adam(
             self.network.parameters(), lr=spec.protocol.lr, weight_decay=spec.protocol.weight_decay

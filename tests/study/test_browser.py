@@ -66,7 +66,8 @@ def test_the_report_opens_whole_and_asks_the_network_for_nothing(browser, report
         assert (said, asked) == ([], [report.as_uri()])
         drawn = [figure.bounding_box() for figure in page.query_selector_all("#map ~ figure svg")]
         assert len(drawn) >= 2
-        assert all(box["width"] > 300 and box["height"] > 150 for box in drawn)
+        # Heat maps of few rows are flat.
+        assert all(box["width"] > 300 and box["height"] > 60 for box in drawn)
         # Every place that the menu names is there.
         links = [link.get_attribute("href") for link in page.query_selector_all("nav a")]
         assert links
