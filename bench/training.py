@@ -42,7 +42,8 @@ from trainers.checkpoint import Progress
 from trainers.data.phantom import PhantomSpec
 from trainers.data.preparation import prepare
 from trainers.data.prepared import PreparedData, open_prepared
-from trainers.evaluation import MMAP_MAX, TRIM_THRESHOLD, Computing, give_back, keep_freed, use_device
+from trainers.evaluation import Computing, use_device
+from trainers.memory import MMAP_MAX, TRIM_THRESHOLD, keep_freed, release
 from trainers.spec import EmptySpec, LossSpec, ProtocolSpec, Regime, TrialSpec
 from trainers.trial import _Training, run_trial
 
@@ -188,7 +189,7 @@ def default_allocator() -> None:
     if mallopt := getattr(ctypes.CDLL(None), "mallopt", None):
         mallopt(MMAP_MAX, 65536)
         mallopt(TRIM_THRESHOLD, 128 * 1024)
-    give_back()
+    release(torch.device("cpu"))
 
 
 def compare(
