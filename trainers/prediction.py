@@ -18,7 +18,7 @@ from trainers.data.layout import ENDINGS
 from trainers.data.listing import READABLE, can_open, ending_of, is_file
 from trainers.data.volumes import Volume, VolumeSpec, count_channels, cut_short
 from trainers.errors import DicestudyError, Fault, InputError
-from trainers.evaluation import Computing, use_device
+from trainers.evaluation import Computing, preferred_layout, use_device
 from trainers.files import write_whole
 from trainers.memory import is_out_of_memory
 from trainers.networks import build_network, mixes_cases
@@ -128,7 +128,7 @@ def load_segmenter(spec: TrialSpec, folder: Path, device: str = "cpu") -> Segmen
     network, channels = _rebuild(spec, load_weights(folder, spec.key))
     computing = Computing(where, spec.protocol.precision, data.head, twins=not mixes_cases(network))
     # The layout of training: another one would change the last bits.
-    layout = torch.channels_last_3d if len(data.patch_shape) == 3 else torch.channels_last
+    layout = preferred_layout(where, data.patch_shape)
     network = network.to(where, memory_format=layout).eval()  # type: ignore[call-overload]  # torch leaves it out
     return Segmenter(data, network, channels, computing, spec.protocol.patches.overlap)
 
