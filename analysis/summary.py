@@ -77,12 +77,13 @@ def plane_sentence(mapped: dict[str, Any], plane: dict[str, Any]) -> str:
     others = varying([each["at"] for each in mapped["planes"]])
     at = label(plane["at"], [name for name in others if name in plane["at"]])
     text = f"{x} and {y}" + (f" at {at}" if plane["at"] and at != "all settings" else "")
-    crossings = [(row["value"], row["crossing"]["eps"]) for row in plane["rows"] if row.get("crossing")]
+    crossings = [(row["value"], row["crossing"]) for row in plane["rows"] if row.get("crossing")]
     if len(crossings) > 1:
-        (least, low), (most, high) = (pick(crossings, key=lambda each: float(each[1])) for pick in (min, max))
-        text += f": retention crosses ½ from ε = {figure(low)} ({y} = {least}) to {figure(high)} voxels ({y} = {most})"
+        (least, low), (most, high) = (pick(crossings, key=lambda each: float(each[1]["eps"])) for pick in (min, max))
+        text += f": retention crosses ½ {_place(low)} voxels for {y} = {least}"
+        text += " as for all others" if _place(low) == _place(high) else f", {_place(high)} voxels for {y} = {most}"
     elif crossings:
-        text += f": retention crosses ½ at ε = {figure(crossings[0][1])} voxels for {y} = {crossings[0][0]} only"
+        text += f": retention crosses ½ {_place(crossings[0][1])} voxels for {y} = {crossings[0][0]} only"
     elif plane["x"] == "eps":
         text += ": retention crosses ½ nowhere"
     else:
@@ -90,6 +91,14 @@ def plane_sentence(mapped: dict[str, Any], plane: dict[str, Any]) -> str:
         text += f": retention lies between {fixed(min(known))} and {fixed(max(known))}" if known else ""
     lost = sum(bool(cell["collapse"]) for cell in plane["cells"])
     return text + (f"; trials collapsed in {lost} of {len(plane['cells'])} cells." if lost else "; no trial collapsed.")
+
+
+def _place(crossing: dict[str, Any]) -> str:
+    """Where a crossing lies; a fall that is narrower than the grid has no place of its own."""
+    if crossing["step"]:
+        low, high = crossing["bracket"]
+        return f"between ε = {figure(low)} and {figure(high)}"
+    return f"at ε = {figure(crossing['eps'])}"
 
 
 def foretold_sentence(foretold: dict[str, Any]) -> str:

@@ -134,7 +134,8 @@ def curve_text(found: Mapping[str, Any]) -> str:
     curve, units = found["curve"], found["crossing"]["units"]
     within = f"less than {figure(curve['narrower_than'])}" if curve["width"] is None else figure(curve["width"], 2)
     text = f"falls from {fixed(curve['upper'])} to {fixed(curve['lower'])} within {within} decades"
-    return f"{text}, R² {fixed(curve['r2'])}; {units} seeds and folds" + (" only" if units < FEW_TRIALS else "")
+    rests = "one seed and fold" if units == 1 else f"{units} seeds and folds"
+    return f"{text}, R² {fixed(curve['r2'])}; {rests}" + (" only" if units < FEW_TRIALS else "")
 
 
 def explain_text(entries: Sequence[dict[str, Any]]) -> str:

@@ -96,7 +96,7 @@ def test_planes_are_drawn_with_their_boundary(mapped):
 def test_a_plane_says_what_it_shows(mapped):
     text = plane_sentence(mapped, plane_of(mapped, "eps", "batch_size"))
     assert text.startswith("ε and B")
-    assert "retention crosses ½ from ε =" in text
+    assert "retention crosses ½ between ε = 2 and 20 voxels for B = 4 as for all others" in text
     assert "trials collapsed in 3 of 12 cells" in text
 
 
