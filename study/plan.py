@@ -152,8 +152,7 @@ def open_data(
 
 def _check(spec: TrialSpec, data: PreparedData) -> None:
     assign(spec, data.table)
-    maps = len(data.classes) + (data.head == "softmax")
-    check_network(spec.protocol.network, data.channels, maps, data.patch, spec.batch_size)
+    check_network(spec.protocol.network, data.channels, data.maps, data.patch, spec.batch_size)
 
 
 def _sources(trials: Sequence[TrialSpec]) -> dict[str, DataSpec]:
@@ -161,7 +160,8 @@ def _sources(trials: Sequence[TrialSpec]) -> dict[str, DataSpec]:
 
 
 def _key_of_sound(source: DataSpec) -> str:
-    if source.survey().faults:
+    try:
+        return source.key()
+    except InputError as error:
         # Looked at whole, so that a missing file does not hide what is wrong with those that are there.
-        raise InputError(inspect(source).faults)
-    return source.key()
+        raise InputError(inspect(source).faults or error.faults) from None

@@ -51,8 +51,7 @@ def run(path: Path, storage: Path, device: str) -> None:
     if spec.loss.needs_distance:
         prepare_distances(folder)
     data = open_prepared(folder)
-    maps = len(data.classes) + (data.head == "softmax")
-    check_network(spec.protocol.network, data.channels, maps, data.patch, spec.batch_size)
+    check_network(spec.protocol.network, data.channels, data.maps, data.patch, spec.batch_size)
     with Progress(transient=True) as progress:
         task = progress.add_task(f"trial {spec.key}", total=spec.protocol.epochs)
         result = run_trial(

@@ -16,6 +16,7 @@ from trainers.batch import Batch
 from trainers.data.base import Head
 from trainers.data.prepared import PreparedData
 from trainers.metrics import CaseScore, score_case
+from trainers.networks import mixes_cases
 
 TrialLoss = Callable[[Tensor, Batch], Tensor]
 """Loss of probabilities (batch, map, *space) on a batch."""
@@ -92,6 +93,18 @@ class Computing:
         winner = probabilities.argmax(dim=1, keepdim=True)
         maps = torch.arange(1, probabilities.shape[1], device=probabilities.device)
         return winner == maps.view(1, -1, *[1] * (probabilities.ndim - 2))
+
+
+def place(
+    network: nn.Module, precision: str, head: Head, patch: Sequence[int], device: torch.device
+) -> tuple[nn.Module, Computing]:
+    """The network on the device in the layout that its patches are fastest in, and how it is computed with.
+
+    Training and prediction alike: another layout would change the last bits.
+    """
+    layout = preferred_layout(device, patch)
+    placed: nn.Module = network.to(device, memory_format=layout)  # type: ignore[call-overload]  # torch leaves it out
+    return placed, Computing(device, precision, head, twins=not mixes_cases(network))
 
 
 @torch.no_grad()

@@ -13,15 +13,15 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from trainers.checkpoint import CheckpointError, load_weights
-from trainers.data.base import voxel_ml
+from trainers.data.base import count_maps, voxel_ml
 from trainers.data.layout import ENDINGS
 from trainers.data.listing import READABLE, can_open, ending_of, is_file
 from trainers.data.volumes import Volume, VolumeSpec, count_channels, cut_short
 from trainers.errors import DicestudyError, Fault, InputError
-from trainers.evaluation import Computing, preferred_layout, use_device
+from trainers.evaluation import Computing, place, use_device
 from trainers.files import write_whole
 from trainers.memory import is_out_of_memory
-from trainers.networks import build_network, mixes_cases
+from trainers.networks import build_network
 from trainers.scoring import lay_back, predict
 from trainers.spec import TrialSpec
 
@@ -126,16 +126,13 @@ def load_segmenter(spec: TrialSpec, folder: Path, device: str = "cpu") -> Segmen
         raise InputError(Fault("--device cuda", "no such device on this machine", "give --device cpu"))
     where = use_device(device)
     network, channels = _rebuild(spec, load_weights(folder, spec.key))
-    computing = Computing(where, spec.protocol.precision, data.head, twins=not mixes_cases(network))
-    # The layout of training: another one would change the last bits.
-    layout = preferred_layout(where, data.patch_shape)
-    network = network.to(where, memory_format=layout).eval()  # type: ignore[call-overload]  # torch leaves it out
-    return Segmenter(data, network, channels, computing, spec.protocol.patches.overlap)
+    network, computing = place(network, spec.protocol.precision, data.head, data.patch_shape, where)
+    return Segmenter(data, network.eval(), channels, computing, spec.protocol.patches.overlap)
 
 
 def _rebuild(spec: TrialSpec, weights: Mapping[str, Tensor]) -> tuple[nn.Module, int]:
     """The network with these weights, and its channels: a trial's spec says them only through its data."""
-    maps = len(spec.data.classes) + (spec.data.head == "softmax")
+    maps = count_maps(spec.data.head, spec.data.classes)
     refused: InputError | None = None
     for channels in range(1, MOST_CHANNELS + 1):
         try:

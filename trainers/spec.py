@@ -11,7 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, PlainSerializer, model_validator
 
-from trainers.data.base import FrozenSpec
+from trainers.data.base import FrozenSpec, count_maps
 from trainers.data.sources import AnyDataSpec
 from trainers.epsilon import EpsilonField, format_epsilon
 from trainers.losses.kinds import wanted_instead
@@ -274,7 +274,7 @@ class TrialSpec(FrozenSpec):
             if self.data.head == "sigmoid" and term.parameters.get("background") is True:
                 problems.append(f"loss {term.name} has background: true, but the maps of {self.data.source} have none")
             weights = term.parameters.get("class_weights")
-            if weights is not None and len(weights) not in (len(known), len(known) + (self.data.head == "softmax")):
+            if weights is not None and len(weights) not in (len(known), count_maps(self.data.head, known)):
                 problems.append(
                     f"class_weights of loss {term.name} has {len(weights)} numbers for {len(known)} classes"
                 )

@@ -21,11 +21,11 @@ from trainers.augmentation import augment
 from trainers.batch import Batch, Cases
 from trainers.checkpoint import Progress, load_checkpoint, save_checkpoint
 from trainers.data.prepared import PreparedData
-from trainers.evaluation import Computing, TrialLoss, evaluate, preferred_layout, use_device
+from trainers.evaluation import TrialLoss, evaluate, place, use_device
 from trainers.losses import make_loss
 from trainers.memory import fits_on, is_out_of_memory, keep_freed, peak_mib, release, start_measuring
 from trainers.metrics import CaseScore, mean_dsc, summarise
-from trainers.networks import build_network, mixes_cases
+from trainers.networks import build_network
 from trainers.outcome import TrialResult, load_result, save_result
 from trainers.patches import Corner, draw_corner
 from trainers.scoring import score_cases
@@ -114,11 +114,8 @@ class _Training:
         self._scored: tuple[int, list[CaseScore]] = (-1, [])
         self.source = Cases(data, cases.hidden, device, spec.loss.needs_distance, keep=fits_on(device, data))
         torch.manual_seed(spec.seed)
-        maps = len(data.classes) + (data.head == "softmax")
-        network = build_network(spec.protocol.network, data.channels, maps, data.patch)
-        self.computing = Computing(device, spec.protocol.precision, data.head, twins=not mixes_cases(network))
-        layout = preferred_layout(device, data.patch)
-        self.network = network.to(device, memory_format=layout)  # type: ignore[call-overload]  # torch leaves it out
+        network = build_network(spec.protocol.network, data.channels, data.maps, data.patch)
+        self.network, self.computing = place(network, spec.protocol.precision, data.head, data.patch, device)
         self.optimizer = torch.optim.Adam(
             self.network.parameters(), lr=spec.protocol.lr, weight_decay=spec.protocol.weight_decay
         )

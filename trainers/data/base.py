@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -17,6 +17,11 @@ from trainers.data.grid import PatchGrid, Shape
 from trainers.errors import Fault
 
 Head = Literal["sigmoid", "softmax"]
+
+
+def count_maps(head: Head, classes: Sized) -> int:
+    """Maps that a network puts out: one a class, and one of the background where classes exclude each other."""
+    return len(classes) + (head == "softmax")
 
 
 class FrozenSpec(BaseModel):

@@ -20,7 +20,7 @@ from trainers.data.layout import CaseFiles, Layout
 from trainers.data.listing import ending_of, find_listed, first_subjects, is_file, notice_unused, visible
 from trainers.data.pictures import SUFFIXES
 from trainers.data.rows import read_rows
-from trainers.data.volumes import Volume
+from trainers.data.volumes import Volume, count_channels
 from trainers.errors import Fault, InputError
 
 COLOURS = 3
@@ -100,7 +100,7 @@ class DecathlonSpec(GroupedSpec):
 
     def _open(self, files: CaseFiles) -> tuple[list[Volume], Volume]:
         images, label = super()._open(files)
-        found = sum(max(image.channels, 1) for image in images)
+        found = count_channels(images)
         if isinstance(files, DescribedFiles) and found != files.channels:
             fault = f"{found} channels, expected {files.channels} as dataset.json names"
             raise InputError(Fault(str(images[0].path), fault, "mend the list of channels, or the image"))

@@ -12,7 +12,7 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from trainers.data.base import CaseInfo, Head, LabelTable, Truth, voxel_ml
+from trainers.data.base import CaseInfo, Head, LabelTable, Truth, count_maps, voxel_ml
 from trainers.data.grid import PatchGrid, Shape
 
 IMAGE, LABEL, TRUTH, DISTANCE, RECORD = "image.npy", "label.npy", "truth.npz", "distance.npy", "case.json"
@@ -76,6 +76,11 @@ class PreparedData:
     classes: tuple[str, ...]
     groups: tuple[str, ...]
     head: Head
+
+    @property
+    def maps(self) -> int:
+        """Maps that a network puts out."""
+        return count_maps(self.head, self.classes)
 
     @property
     def table(self) -> LabelTable:
