@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from study.engine import quiet_environment
+from study.engine.cluster import quiet_environment
 from study.launching import launch
 from study.places import Places
 from study.plan import make_plan

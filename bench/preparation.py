@@ -18,7 +18,7 @@ from typing import Any
 import nibabel
 import numpy as np
 
-from study.engine import RayEngine
+from study.engine.tune import RayEngine
 from trainers.data.acdc import DIAGNOSES, AcdcSpec
 from trainers.data.cardiac import CardiacPhantomSpec
 from trainers.data.layout import CaseFiles

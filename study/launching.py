@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from types import FrameType
 
 from study.delivery import Courier, Delivery
-from study.engine import INLINE, Circumstances, Engine, Event, Listener, engine_at, require_resources
+from study.engine import INLINE, Circumstances, Engine, Event, Listener, engine_at
+from study.engine.cluster import require_resources
 from study.places import Places
 from study.plan import Plan, check_settings, inspect_data, make_plan, open_data
 from study.progress import Counts, ProgressLine, step_bar

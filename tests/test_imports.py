@@ -23,7 +23,7 @@ FORBIDDEN = {
     "study": {"torch", "monai"},
 }
 PLACES = {
-    "ray": {"study/engine.py"},
+    "ray": {"study/engine/tune.py", "study/engine/cluster.py", "study/engine/jobs.py"},
     "mlflow": {"study/store.py", "study/tracking.py", "study/query.py", "study/delivery.py"},
 }
 

@@ -1,0 +1,87 @@
+"""Where trials run: on Ray, this machine's or a cluster's, or in the launching process. Ray is imported here alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from study.spec import ResourceSpec
+from study.storage import Storage
+from trainers.data.preparation import Work, one_by_one
+from trainers.spec import TrialSpec
+
+
+@dataclass(frozen=True)
+class Event:
+    """What happened to a trial: it started, has a new epoch, ended with a result, or was lost without one."""
+
+    kind: Literal["started", "epoch", "ended", "lost"]
+    key: str
+    reason: str = ""
+
+
+Listener = Callable[[Event], None]
+INLINE = "inline"
+"""An address that runs everything in the launching process, one after the other."""
+
+
+@dataclass(frozen=True)
+class Circumstances:
+    """Where trials run and who hears of it.
+
+    ``listen`` hears of every trial's life in the launching process. Once ``should_stop`` says so, no trial starts
+    and those that run are ended; their checkpoints stay. ``scratch`` is a folder for the engine's own files.
+    """
+
+    storage: Storage
+    resources: ResourceSpec
+    listen: Listener
+    should_stop: Callable[[], bool]
+    scratch: Path
+
+
+class Engine(Protocol):
+    """Where work is done; use as a context."""
+
+    def __enter__(self) -> Engine: ...
+    def __exit__(self, *_: object) -> None: ...
+
+    def spread(self, work: Work, numbers: Sequence[int]) -> Iterable[dict[str, Any]]:
+        """Do the work on every number, in any order; the results as they come."""
+
+    def run_trials(self, trials: Sequence[TrialSpec], given: Circumstances) -> None:
+        """Run the trials; returns when all are over."""
+
+
+class InlineEngine:
+    """The same in this process, one after the other: for tests and debuggers."""
+
+    def __enter__(self) -> InlineEngine:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def spread(self, work: Work, numbers: Sequence[int]) -> Iterator[dict[str, Any]]:
+        """Do the work here."""
+        return one_by_one(work, numbers)
+
+    def run_trials(self, trials: Sequence[TrialSpec], given: Circumstances) -> None:
+        """Run the trials here."""
+        from study.worker import work
+
+        for spec in trials:
+            if given.should_stop():
+                return
+            given.listen(Event("started", spec.key))
+            work(spec, given.storage, tell=lambda _, key=spec.key: given.listen(Event("epoch", key)))  # type: ignore[misc]
+            given.listen(Event("ended", spec.key))
+
+
+def engine_at(address: str | None) -> Engine:
+    """The engine of an address: this machine's Ray, a cluster's, or ``inline``."""
+    from study.engine.tune import RayEngine
+
+    return InlineEngine() if address == INLINE else RayEngine(address)

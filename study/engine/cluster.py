@@ -1,0 +1,120 @@
+"""The connection to Ray: what it reads from the environment, whether a cluster answers, what it has."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from study.plan import local_gpus
+from study.spec import ResourceSpec
+from trainers.errors import Fault, InputError
+
+_QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_IGNORE_UNHANDLED_ERRORS": "1",
+}
+_OURS = {
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",  # relative paths stay those of the driver
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # no CSV, JSON and TensorBoard copies of what we record
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # the launch decides what a signal means
+    # Never restored from: a trial finds its own checkpoint, and a study enumerates what is missing.
+    "TUNE_GLOBAL_CHECKPOINT_S": "1000000000",
+}
+
+SECONDS_TO_ANSWER = 10
+LOCAL_OBJECT_STORE = 256 * 2**20
+"""Ray's shared memory [bytes] on this machine; the data is mapped from files, so little passes through it."""
+
+
+def require_resources(resources: ResourceSpec, address: str | None) -> None:
+    """See that a trial could be placed: Ray would wait for ever for what is not there.
+
+    Raises: InputError if this machine lacks what a trial asks for, or nothing listens at ``address``.
+    """
+    if address is not None:
+        if address != "auto":
+            _require_listener(address)
+        return
+    compare_resources(resources, {"CPU": os.cpu_count() or 1, "GPU": local_gpus()}, "this machine")
+
+
+def compare_resources(resources: ResourceSpec, there: Mapping[str, float], where: str) -> None:
+    """See that ``where`` has what one trial asks for. Raises: InputError naming what it lacks."""
+    faults = [
+        Fault(
+            f"resources.{name.lower()}s",
+            f"a trial asks for {wanted:g}, and {where} has {there.get(name, 0):g}",
+            "ask for less, or launch on a cluster with --address",
+        )
+        for name, wanted in (("CPU", resources.cpus), ("GPU", resources.gpus))
+        if wanted > there.get(name, 0)
+    ]
+    if faults:
+        raise InputError(faults)
+
+
+def quiet_environment(stock_loggers: bool = False) -> None:
+    """Set what Ray reads from the environment when it is imported or started; what the user has set stays."""
+    for name, value in (_QUIET if stock_loggers else _QUIET | _OURS).items():
+        os.environ.setdefault(name, value)
+
+
+@contextmanager
+def session(address: str | None) -> Iterator[None]:
+    """A connection to Ray for as long as the trials run."""
+    quiet_environment()
+    if address is not None and _has_token():
+        # Ray itself uses a token that is there for a cluster that it starts, but not for one that it joins.
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
+    import ray
+
+    options: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
+    if address is None:
+        options |= {"include_dashboard": False, "object_store_memory": LOCAL_OBJECT_STORE, "_skip_env_hook": True}
+        # Or a cluster that this shell happens to know of would get the trials.
+        options["address"] = "local"
+    else:
+        options["address"] = address
+    try:
+        ray.init(**options)
+    except (ConnectionError, ValueError) as error:
+        if "AuthenticationError" in str(error.__cause__):
+            wanted = "set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN, or RAY_AUTH_TOKEN_PATH to a file with it"
+            raise InputError(Fault(f"address {address}", "the Ray cluster refuses our token", wanted)) from None
+        raise _no_cluster(address, str(error).splitlines()[0]) from None
+    # What goes wrong reaches the listener; its traceback would only tear the progress line.
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _require_listener(address: str) -> None:
+    """Ray itself would try an address where nothing listens for ten minutes."""
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=SECONDS_TO_ANSWER).close()
+    except (OSError, ValueError) as error:
+        raise _no_cluster(address, str(error)) from None
+
+
+def _no_cluster(address: str | None, why: str) -> InputError:
+    return InputError(
+        Fault(
+            f"address {address}", f"no Ray cluster answers: {why}", "give HOST:PORT of one started by ray start --head"
+        )
+    )
+
+
+def _has_token() -> bool:
+    """Whether Ray would find an authentication token."""
+    named = {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & set(os.environ)
+    return bool(named) or (Path.home() / ".ray" / "auth_token").exists()
