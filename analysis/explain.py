@@ -41,6 +41,13 @@ which is this range of the push; a third of the cases emptied instead of half mo
 BATCH_IGNORED_BELOW, BATCH_LEARNT_ABOVE = 0.15, 0.4
 """Push of Φ = BI and BCI, which comes in some batches and not in others: 0.48 (half emptied, B = 2) learnt empty
 maps, 0.31 (a third emptied) ended in between."""
+TRAINING = 3.96
+"""lr · steps of the trainings that the two thresholds of Φ = I speak of: Adam, 22 epochs of 36 steps at 0.005."""
+TRAINING_POWER = 0.0
+"""How the push that it takes falls with lr · steps, push · (lr · steps)^power being what counts. Fitted by
+``python -m bench.explain``."""
+TRAINING_RANGE = (0.79, 15.8)
+"""lr · steps that were studied; beyond, the ends are taken."""
 COLLAPSE_NEAR = 0.85
 """Share of its largest value, 1/(4v̂), over which the empty map's gradient is in danger of pulling everything down."""
 COLLAPSE_ALONE, COLLAPSE_ALONE_CLIPPED = 0.2, 0.4
@@ -98,21 +105,45 @@ def member_of(loss: str, parameters: dict[str, Any]) -> Member | None:
 
 
 def predict(
-    statistics: LabelStatistics, phi: str, eps: float, batch_size: int, member: Member = DICE, clipped: bool = False
+    statistics: LabelStatistics,
+    phi: str,
+    eps: float,
+    batch_size: int,
+    member: Member = DICE,
+    *,
+    clipped: bool = False,
+    training: float | None = None,
 ) -> Prediction:
-    """Predict what becomes of the emptied maps of one class. eps: [voxels]; clipped: whether gradients are."""
+    """Predict what becomes of the emptied maps of one class.
+
+    eps: [voxels]; clipped: whether gradients are; training: learning rate · steps, None for that of ``TRAINING``.
+    """
     both, alone = _mixtures(statistics, batch_size)
     push = _push(statistics, phi, eps, batch_size, member)
-    return Prediction(push, both, alone, _outcome(statistics, phi, eps, push, alone, clipped))
+    thresholds = _thresholds(phi, training)
+    return Prediction(push, both, alone, _outcome(statistics, phi, eps, push, alone, clipped, thresholds))
 
 
-def predict_crossing(statistics: LabelStatistics, phi: str, batch_size: int, member: Member = DICE) -> float | None:
+def predict_crossing(
+    statistics: LabelStatistics, phi: str, batch_size: int, member: Member = DICE, training: float | None = None
+) -> float | None:
     """The ε [voxels] at which the push leaves the middle (in log) of "between", or None if no ε does that."""
-    low, high = _thresholds(phi)
-    middle = math.sqrt(low * high)
+    low, high = _thresholds(phi, training)
+    return crossing_at(statistics, phi, batch_size, math.sqrt(low * high), member)
+
+
+def collapse_threatens(phi: str, alone: float, *, clipped: bool) -> bool:
+    """Whether batches without a labelled map, a share ``alone`` of all, come often enough to lose everything."""
+    return "B" not in phi and alone > (COLLAPSE_ALONE_CLIPPED if clipped else COLLAPSE_ALONE)
+
+
+def crossing_at(
+    statistics: LabelStatistics, phi: str, batch_size: int, push: float, member: Member = DICE
+) -> float | None:
+    """The smallest ε [voxels] that gives this push, or None if no ε does, or every one gives more."""
 
     def excess(log10_eps: float) -> float:
-        return _push(statistics, phi, 10**log10_eps, batch_size, member) - middle
+        return _push(statistics, phi, 10**log10_eps, batch_size, member) - push
 
     # The push of an image-wise loss grows with ε up to the hidden volume; beyond, all maps are pushed alike.
     ends = -9.0, math.log10(max(statistics.hidden_volume, 1e-8))
@@ -121,17 +152,31 @@ def predict_crossing(statistics: LabelStatistics, phi: str, batch_size: int, mem
     return float(10 ** brentq(excess, *ends))
 
 
-def _thresholds(phi: str) -> tuple[float, float]:
-    return (BATCH_IGNORED_BELOW, BATCH_LEARNT_ABOVE) if "B" in phi else (IGNORED_BELOW, LEARNT_ABOVE)
+def _thresholds(phi: str, training: float | None) -> tuple[float, float]:
+    """The push below which maps are ignored and above which they are learnt empty."""
+    if "B" in phi:
+        return BATCH_IGNORED_BELOW, BATCH_LEARNT_ABOVE
+    least, most = TRAINING_RANGE
+    known = TRAINING if training is None else min(max(training, least), most)
+    factor = (TRAINING / known) ** TRAINING_POWER
+    return IGNORED_BELOW * factor, LEARNT_ABOVE * factor
 
 
-def _outcome(statistics: LabelStatistics, phi: str, eps: float, push: float, alone: float, clipped: bool) -> str:
-    low, high = _thresholds(phi)
+def _outcome(
+    statistics: LabelStatistics,
+    phi: str,
+    eps: float,
+    push: float,
+    alone: float,
+    clipped: bool,
+    thresholds: tuple[float, float],
+) -> str:
+    low, high = thresholds
     if push < low:
         return "ignores"
     volume = statistics.hidden_volume
     near_peak = float(empty_map_gradient(eps, volume)) * 4 * volume > COLLAPSE_NEAR
-    if "B" not in phi and near_peak and alone > (COLLAPSE_ALONE_CLIPPED if clipped else COLLAPSE_ALONE):
+    if near_peak and collapse_threatens(phi, alone, clipped=clipped):
         return "collapse_risk"
     return "learns_empty" if push > high else "between"
 

@@ -25,17 +25,16 @@ def foretell(entries: Sequence[Mapping[str, Any]], mapped: Mapping[str, Any]) ->
     them has a crossing or neither. ``cells``: ``cell``, ``slice``, ``eps`` [voxels], ``predicted`` and ``measured``,
     the outcomes (of more than half of the trials that tell, else None), and ``agrees``. ``agreeing``, ``told``: cells.
 
-    Entries fit a slice by loss, Φ, B, labeling and class, and a cell by ε as well; what else a study varies, the
-    prediction does not know of.
+    Entries fit by their cell; those of an earlier version, which name none, by loss, Φ, B, labeling, class and ε.
     """
     slices, cells = [], []
     for number, found in enumerate(mapped["slices"]):
-        fitting = [entry for entry in entries if _fits(entry, found)]
+        fitting = _fitting(entries, found)
         if not fitting:
             continue
         slices.append({"slice": number, **_crossings(fitting[0].get("crossing"), found["crossing"])})
         for point in found["points"]:
-            entry = next((each for each in fitting if _same_eps(each, point)), None)
+            entry = next((each for each in fitting if _same_cell(each, point)), None)
             if entry is None or entry.get("outcome") is None:
                 continue
             measured = _main(point["outcomes"])
@@ -53,9 +52,23 @@ def foretell(entries: Sequence[Mapping[str, Any]], mapped: Mapping[str, Any]) ->
     return {"slices": slices, "cells": cells, "agreeing": sum(told), "told": len(told)}
 
 
+def _fitting(entries: Sequence[Mapping[str, Any]], found: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The entries that speak of a slice."""
+    cells = {point["cell"] for point in found["points"]}
+    return [
+        entry
+        for entry in entries
+        if entry.get("class", found["class"]) == found["class"]
+        and (entry["cell"] in cells if "cell" in entry else _fits(entry, found))
+    ]
+
+
+def _same_cell(entry: Mapping[str, Any], point: Mapping[str, Any]) -> bool:
+    return bool(entry["cell"] == point["cell"]) if "cell" in entry else _same_eps(entry, point)
+
+
 def _fits(entry: Mapping[str, Any], found: Mapping[str, Any]) -> bool:
-    alike = all(name not in entry or str(entry[name]) == str(found["at"].get(name)) for name in _ALIKE)
-    return alike and entry.get("class", found["class"]) == found["class"]
+    return all(name not in entry or str(entry[name]) == str(found["at"].get(name)) for name in _ALIKE)
 
 
 def _same_eps(entry: Mapping[str, Any], point: Mapping[str, Any]) -> bool:

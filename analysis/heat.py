@@ -79,9 +79,11 @@ def _cell(
         f"retention {fixed(cell['retention'])}, DSC labelled {fixed(cell['dsc_labelled'])}, emptied "
         f"{fixed(cell['dsc_emptied'])}; {tally(cell['outcomes'])}; cell {cell['cell']}"
     )
-    target = links.get(cell["cell"], f"#cell-{cell['cell']}")
+    # A run opens beside the page: a frame that shows the page may lead nowhere else.
+    run = links.get(cell["cell"])
+    target = f'{escape(run)}" target="_blank" rel="noopener' if run else f"#cell-{cell['cell']}"
     box = f'x="{left:.1f}" y="{top}" width="{right - left:.1f}" height="{ROW}" fill="{fill}"'
-    return f'<a href="{escape(target)}" data-told="{escape(told)}"><rect {box}/><title>{escape(told)}</title></a>'
+    return f'<a href="{target}" data-told="{escape(told)}"><rect {box}/><title>{escape(told)}</title></a>'
 
 
 def _number(value: float | None, name: str, x: float, y: float) -> str:

@@ -196,13 +196,20 @@ def draw_learning(axes: Axes, curves: Sequence[LearningCurve], labels: Mapping[s
 
 
 def draw_contours(
-    axes: Axes, image: npt.ArrayLike, truth: npt.ArrayLike, predictions: Mapping[str, npt.ArrayLike]
+    axes: Axes,
+    image: npt.ArrayLike,
+    truth: npt.ArrayLike,
+    predictions: Mapping[str, npt.ArrayLike],
+    *,
+    aspect: float = 1.0,
+    legend: bool = True,
 ) -> None:
-    """Draw a slice in grey with the outlines of its label, solid black on white, and of each prediction, dashed.
+    """Draw a slice in grey with the outlines of its label, black on white, and of each prediction, dashed.
 
-    ``image``: (row, column); ``truth``, ``predictions``: 0/1, the same shape, predictions by name.
+    ``image``: (row, column); ``truth``, ``predictions``: 0/1, the same shape, predictions by name; ``aspect``: height
+    of a pixel over its width.
     """
-    axes.imshow(np.asarray(image), cmap="gray", interpolation="nearest")
+    axes.imshow(np.asarray(image), cmap="gray", interpolation="nearest", aspect=aspect)
     axes.set_axis_off()
     label = np.asarray(truth, dtype=float)
     if 0 < label.mean() < 1:
@@ -216,7 +223,8 @@ def draw_contours(
         if 0 < found.mean() < 1:
             axes.contour(found, [0.5], colors=colour, linewidths=1.8, linestyles=dash)
         axes.plot([], [], dash, color=colour, label=name if found.any() else f"{name} (empty)")
-    _legend_below(axes, columns=1)
+    if legend:
+        _legend_below(axes, columns=1)
 
 
 def _draw_row(axes: Axes, axis: EpsAxis, row: Mapping[str, Any], number: int) -> None:

@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 
 from analysis import labels, text
 from analysis.cells import safe_names
+from analysis.examples import ExampleCase, case_text, examples_sentence, panel_text, shown_cells
 from analysis.findings import Findings, find
 from analysis.foretold import foretell
 from analysis.heat import plane_svgs
@@ -42,15 +43,14 @@ def render_report(
     links: Mapping[str, str] | None = None,
     explained: Sequence[Mapping[str, Any]] | None = None,
     epochs: pd.DataFrame | None = None,
-    examples: Sequence[Mapping[str, Any]] = (),
+    examples: Sequence[ExampleCase] = (),
 ) -> str:
     """Render the study as one HTML page that needs no network; without scripts it lacks nothing but what a cell tells.
 
     ``about``: what the tables do not hold; ``name`` heads the page, every other entry (versions, seeds, device,
     the study file's text…) is listed under *Environment*: a mapping as a table, many lines as they are.
     ``findings``: of ``find``, if they are at hand. ``links``: address of each cell's run. ``explained``: entries of
-    ``explain``. ``epochs``: see ``learning_curves``. ``examples``: ``cell``, ``caption``, and ``image``, ``truth`` and
-    ``predictions`` as ``draw_contours`` takes them.
+    ``explain``. ``epochs``: see ``learning_curves``. ``examples``: of cells of these tables.
     The same tables, ``about`` and state of ``rng`` give the same bytes.
     """
     found = find(tables, rng) if findings is None else findings
@@ -65,14 +65,15 @@ def render_report(
         several_classes=len(tables.classes) > 1,
         slices=_slices(found.mapped),
         planes=_planes(found.mapped, links or {}, foretold),
-        linked=bool(links),
+        links=links or {},
         planes_left_out=max(0, len(found.mapped["planes"]) - MOST_PLANES),
         foretold=foretold,
         foretold_sentence=foretold_sentence(foretold) if foretold else "",
         rankings=found.rankings,
         rocs=_rocs(found),
         learning=_learning(found, epochs),
-        examples=_examples(examples),
+        examples=_examples(found, examples),
+        examples_sentence=examples_sentence(examples) if examples else "",
         failures=_failures(tables),
         cells=_cells(found, links or {}),
         cell_settings=text.shown_settings([cell["params"] for cell in found.cells]),
@@ -150,8 +151,8 @@ def _planes(mapped: dict[str, Any], links: Mapping[str, str], foretold: dict[str
     return prepared
 
 
-def _names(found: Findings, cells: Sequence[str]) -> dict[str, str]:
-    """Label cells by the settings in which they differ, and ε."""
+def cell_names(found: Findings, cells: Sequence[str]) -> dict[str, str]:
+    """Label these cells by the settings in which they differ, and ε."""
     params = {cell["cell"]: cell["params"] for cell in found.cells if cell["cell"] in set(cells)}
     shown = [name for name in labels.varying(list(params.values()), among=found.tables.settings) if name != "eps"]
     return {cell: f"{labels.label(each, shown)}, ε={text.setting_text(each, 'eps')}" for cell, each in params.items()}
@@ -166,7 +167,7 @@ def _rocs(found: Findings) -> list[dict[str, Any]]:
         curves = roc_curves(found.tables, cells_to_draw(found.mapped["slices"], class_), class_)
         if not curves:
             continue
-        by_name = _names(found, [curve.cell for curve in curves])
+        by_name = cell_names(found, [curve.cell for curve in curves])
         names = [by_name[curve.cell] for curve in curves]
         areas = [by_cell[curve.cell]["metrics"].get(f"auc.{safe[class_]}", {}) for curve in curves]
         sentence = roc_sentence([(name, area.get("mean")) for name, area in zip(names, areas, strict=True)])
@@ -189,7 +190,7 @@ def _learning(found: Findings, epochs: pd.DataFrame | None) -> list[dict[str, An
         curves = learning_curves(found.tables, epochs, chosen, class_) if epochs is not None else []
         if curves:
             figure, axes = new_figure(6.4, 4.3 + 0.2 * len(curves))
-            draw_learning(axes, curves, _names(found, [curve.cell for curve in curves]))
+            draw_learning(axes, curves, cell_names(found, [curve.cell for curve in curves]))
             last = max(float(curve.epochs[-1]) for curve in curves)
             sentence = f"Validation DSC of the labelled and the emptied group over {last:g} epochs."
             cells = list(dict.fromkeys(curve.cell for curve in curves))
@@ -198,14 +199,26 @@ def _learning(found: Findings, epochs: pd.DataFrame | None) -> list[dict[str, An
     return prepared
 
 
-def _examples(examples: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def _examples(found: Findings, examples: Sequence[ExampleCase]) -> list[dict[str, Any]]:
+    """Each case with a small figure of its label and one of what each setup found."""
+    names = cell_names(found, shown_cells(examples))
     prepared = []
-    for number, example in enumerate(examples):
-        figure, axes = new_figure(3.6, 4.0)
-        draw_contours(axes, example["image"], example["truth"], example["predictions"])
-        drawing = svg(figure, f"example{number}", str(example["caption"]))
-        prepared.append({"cell": example["cell"], "caption": example["caption"], "figure": drawing})
+    for number, case in enumerate(examples):
+        name = f"example{number}"
+        panels = [{"cell": None, "text": "the full label", "figure": _slice_svg(name, case, None, case_text(case))}]
+        for place, panel in enumerate(case.panels):
+            said = f"{names[panel.setup.cell]}: {panel_text(panel)}"
+            drawing = _slice_svg(f"{name}-{place}", case, panel.found, f"{case.case}, {said}")
+            panels.append({"cell": panel.setup.cell, "key": panel.setup.key, "text": said, "figure": drawing})
+        prepared.append({"title": case_text(case), "class": case.class_, "panels": panels})
     return prepared
+
+
+def _slice_svg(name: str, case: ExampleCase, found: Any, description: str) -> Markup:
+    figure, axes = new_figure(2.0, 2.0)
+    drawn = {} if found is None else {"": found}
+    draw_contours(axes, case.image, case.truth, drawn, aspect=case.aspect, legend=False)
+    return svg(figure, name, description)
 
 
 def _failures(tables: StudyTables) -> list[dict[str, Any]]:

@@ -6,10 +6,13 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from analysis.labels import NOTHING, SIGNS, crossing_text, figure, fixed, p_value, ranged, tally, varying
+from analysis.advice import Advice, advice_text
+from analysis.labels import NOTHING, SIGNS, crossing_text, figure, fixed, label, p_value, ranged, tally, varying
 from analysis.summary import FEW_TRIALS, slice_label
 
 SETTINGS = ("phi", "eps", "batch_size", "labeling")
+_ADVISED = ("loss", "phi", "batch_size", "labeling", "lr_steps", "class")
+"""What the slices of ``explain`` may differ in."""
 _SCORES = ("dsc", "dv_ml", "auc")
 _FIGURES = {
     *("cell", "group", "class", "emptied", "n", "cases", "change", "outcomes", "p", "significant"),
@@ -161,7 +164,19 @@ def explain_text(entries: Sequence[dict[str, Any]]) -> str:
         "push: gradient on emptied maps against that on labelled ones, in the middle of a training. "
         "crossing: where cells like this are expected to turn from ignoring to learning empty [voxels]."
     )
-    return f"{columns(head, lines)}\n{notes}"
+    return "\n".join([f"{columns(head, lines)}\n{notes}", *advice_lines(entries)])
+
+
+def advice_lines(entries: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Say which ε to choose for either goal, a line a slice, and what that rests on."""
+    shown = varying([{name: entry.get(name) for name in _ADVISED} for entry in entries], among=_ADVISED)
+    lines: dict[str, None] = {}
+    for entry in entries:
+        if entry.get("advice") is not None:
+            advice = Advice(**entry["advice"])
+            lines[advice_text(label(entry, shown), advice, entry["v_hat"])] = None
+    rests = [entry["advice"]["rests_on"] for entry in entries if entry.get("advice")][:1]
+    return ["", *lines, f"Rests on {rests[0]}."] if lines else []
 
 
 def shown_settings(rows: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -1,7 +1,12 @@
-"""Draws the pictures of ``docs/gallery.md`` that need no training: ``python -m docs.gallery``."""
+"""Draws the pictures of ``docs/gallery.md``.
+
+``python -m docs.gallery`` draws those that need no training; ``python -m docs.gallery STORAGE`` those of the studies
+in ``docs/studies`` that were launched on a storage and are over.
+"""
 
 from __future__ import annotations
 
+import sys
 import tempfile
 from pathlib import Path
 
@@ -9,12 +14,20 @@ import numpy as np
 from matplotlib.figure import Figure
 from scipy import ndimage
 
+from analysis.examples import draw_examples, shown_cells
+from analysis.findings import find
 from analysis.loss_weights import draw_loss_weights, mismatch_weights
+from analysis.plots import PANELS, draw_plane, draw_transition, new_figure
+from analysis.report import cell_names
+from analysis.summary import plane_sentence, slice_label
 from study.cli import preset_text
+from study.examples import examples_of
 from study.foresight import explain
 from study.places import Places
 from study.reader import parse_study
+from study.standing import study_folders
 from study.storage import Storage
+from study.tables import build_tables, stored_members
 from trainers.data.distances import signed_distance
 from trainers.data.phantom import VOXEL_MM, PhantomSpec
 
@@ -42,7 +55,42 @@ def push() -> None:
         explain(parse_study(preset_text("phantom")), places, PICTURES / "push.png")
 
 
+def measured(name: str, storage: Storage) -> None:
+    """A study's slices in which ε varies, its planes, and chosen cases: ``NAME-map-N``, ``NAME-plane-N``.
+
+    A study that is not over has none.
+    """
+    over, waiting = stored_members(name, storage)
+    if waiting or not over:
+        return
+    found = find(build_tables(over, storage), np.random.default_rng(0))
+    lines = [each for each in found.mapped["slices"] if len(each["points"]) > 1]
+    for number, each in enumerate(lines):
+        figure, axes = new_figure()
+        draw_transition(axes, each)
+        axes.set_title(slice_label(found.mapped, each), fontsize=10)
+        _save(figure, f"{name}-map-{number}")
+    for number, plane in enumerate(found.mapped["planes"]):
+        figure = Figure(figsize=(13, 2.2 + 0.45 * len(plane["rows"])), layout="constrained")
+        for axes, (panel, _, _) in zip(figure.subplots(1, len(PANELS)), PANELS, strict=True):
+            draw_plane(axes, plane, panel)
+        figure.suptitle(plane_sentence(found.mapped, plane), fontsize=10)
+        _save(figure, f"{name}-plane-{number}")
+    cases = examples_of(found, Places("", storage))
+    if cases:
+        _save(draw_examples(cases, cell_names(found, shown_cells(cases))), f"{name}-cases")
+
+
+def _save(figure: Figure, name: str) -> None:
+    figure.savefig(PICTURES / f"{name}.png", dpi=110)
+
+
 if __name__ == "__main__":
     PICTURES.mkdir(exist_ok=True)
-    loss_weights()
-    push()
+    if sys.argv[1:]:
+        storage = Storage(Path(sys.argv[1]))
+        for study in sys.argv[2:] or study_folders(Places("", storage)):
+            measured(study, storage)
+    else:
+        loss_weights()
+        push()

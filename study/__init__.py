@@ -16,16 +16,32 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from study.answers import best, report, table, transition_map
+    from study.client import Client
     from study.foresight import explain
     from study.launching import launch
     from study.places import Places
     from study.reader import load
     from study.spec import StudySpec
     from study.standing import status
+    from study.trial_list import trials
 
-__all__ = ["Places", "StudySpec", "best", "explain", "launch", "load", "report", "status", "table", "transition_map"]
+__all__ = [
+    "Client",
+    "Places",
+    "StudySpec",
+    "best",
+    "explain",
+    "launch",
+    "load",
+    "report",
+    "status",
+    "table",
+    "transition_map",
+    "trials",
+]
 
 _HOMES = {
+    "Client": "client",
     "Places": "places",
     "StudySpec": "spec",
     "best": "answers",
@@ -36,6 +52,7 @@ _HOMES = {
     "status": "standing",
     "table": "answers",
     "transition_map": "answers",
+    "trials": "trial_list",
 }
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import platform
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from analysis.findings import Findings, find
 from analysis.learning import cells_to_follow
 from analysis.report import render_report
 from analysis.table import StudyTables
+from study.examples import examples_of
 from study.places import Places
 from study.spec import StudySpec
 from study.storage import read_epochs
@@ -24,6 +27,16 @@ from trainers.files import write_text_whole
 
 SEED = 0
 """Of the bootstrap: the same study gives the same answers."""
+
+
+@dataclass(frozen=True)
+class RunLinks:
+    """Addresses of cells' runs in one store's server. address: of the server; what: it is, in words."""
+
+    address: str
+    what: str
+    cells: Mapping[str, str]
+
 
 EXPLAINED_FILE = "explain.json"
 """What was expected of a study, in its folder."""
@@ -62,26 +75,50 @@ def transition_map(study: Study, places: Places | None = None) -> dict[str, Any]
 
 
 def report(study: Study, path: Path, places: Places | None = None) -> Path:
-    """Write the study's page, one self-contained HTML file, and return its path."""
+    """Write the study's page, one self-contained HTML file, and return its path.
+
+    It holds no links to runs, whose ids differ from store to store: the same study gives the same bytes.
+    """
     places = places or Places.find()
     name = name_of(study)
     write_text_whole(path, report_html(name, tables_of(study, places), study_text(name, places), places))
     return path
 
 
-def report_html(name: str, tables: StudyTables, text: str, places: Places, found: Findings | None = None) -> str:
-    """The page of a study's tables; text: its file; found: what was found in them, if it is at hand."""
+def report_html(
+    name: str,
+    tables: StudyTables,
+    text: str,
+    places: Places,
+    found: Findings | None = None,
+    runs: RunLinks | None = None,
+) -> str:
+    """The page of a study's tables.
+
+    text: its file; found: what was found in the tables, if it is at hand; runs: where each cell's run is, for a page
+    that goes with one store.
+    """
     found = findings_of(tables) if found is None else found
-    about = {
+    about: dict[str, Any] = {
         "name": name,
         "versions": versions(),
         "machine": machine(),
         "seeds": seeds(tables),
         "study file": text,
     }
+    if runs is not None:
+        about["runs"] = f"Links to runs lead to {runs.address}, {runs.what}."
     expected = places.storage.study(name) / EXPLAINED_FILE
-    explained = json.loads(expected.read_text()) if expected.exists() else None
-    return render_report(tables, about, _rng(), findings=found, explained=explained, epochs=epochs_of(found, places))
+    return render_report(
+        tables,
+        about,
+        _rng(),
+        findings=found,
+        links=None if runs is None else runs.cells,
+        explained=json.loads(expected.read_text()) if expected.exists() else None,
+        epochs=epochs_of(found, places),
+        examples=examples_of(found, places),
+    )
 
 
 def findings_of(tables: StudyTables) -> Findings:

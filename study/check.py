@@ -9,7 +9,7 @@ from typing import Any
 from analysis.text import columns
 from study.plan import check_settings
 from study.reader import load
-from study.space import enumerate_trials
+from study.space import enumerate_trials, sample_trials
 from trainers.assignment import assign
 from trainers.data.base import DataSpec, LabelTable
 from trainers.data.inspection import Inspection, inspect, statistics
@@ -27,7 +27,8 @@ def check_study(path: str | Path, progress: Callable[[int, int], None] | None = 
     try:
         study = load(path)
         # Not by content: whatever is wrong with the files is told below, all of it.
-        trials = enumerate_trials(study, lambda data: data.model_dump_json())
+        list_trials = enumerate_trials if study.search.strategy == "grid" else sample_trials
+        trials = list_trials(study, lambda data: data.model_dump_json())
     except InputError as error:
         return _answer(error.faults)
     sources = {spec.data_key: spec.data for spec in trials} | {study.data.model_dump_json(): study.data}
@@ -42,7 +43,7 @@ def check_study(path: str | Path, progress: Callable[[int, int], None] | None = 
     if faults:
         return _answer(dict.fromkeys(faults), notices)
     own = found[study.data.model_dump_json()]
-    counts = {"trials": len(trials), "cells": len({trial.cell for trial in trials})}
+    counts = {"trials": study.search.trials or len(trials), "cells": len({trial.cell for trial in trials})}
     figures = counts | statistics(own, study.data) | {"v_hat": _v_hat(trials, study.data, own)}
     return _answer((), notices, figures)
 

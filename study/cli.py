@@ -6,25 +6,25 @@ import logging
 import sys
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import click
 
+from study.cli_launch import launch, logs, status, stop, sync
+from study.cli_service import offer_server, serve
 from study.options import (
     Faces,
+    load_study,
     places_of,
     quiet_anyway,
     quiet_option,
     show,
     show_json,
+    study_name,
     with_json,
     with_places,
     writable,
 )
-from trainers.errors import DicestudyError, Fault, InputError
-
-if TYPE_CHECKING:
-    from study.spec import StudySpec
+from trainers.errors import Fault, InputError
 
 
 @click.group(cls=Faces, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -89,7 +89,7 @@ def plan(study: str, store: str | None, storage: str | None, as_json: bool) -> N
     """Say what launching a STUDY file would run."""
     from study.plan import make_plan
 
-    found = make_plan(_load(study), places_of(store, storage).storage).as_dict()
+    found = make_plan(load_study(study), places_of(store, storage).storage).as_dict()
     if as_json:
         show_json(found)
         return
@@ -112,84 +112,7 @@ def explain(study: str, output: Path | None, store: str | None, storage: str | N
     from study.foresight import explain as find
 
     picture = None if output is None else writable(output)
-    show(find(_load(study), places_of(store, storage), picture), explain_text, as_json)
-
-
-@main.command()
-@click.argument("study")
-@click.option("--address", envvar="DICESTUDY_ADDRESS", help="Ray cluster: auto or HOST:6379. Without: this machine.")
-@click.option("--retry-failed", is_flag=True, help="Run those trials anew that failed by their own fault.")
-@with_places
-@with_json
-@quiet_option
-def launch(
-    study: str,
-    address: str | None,
-    retry_failed: bool,
-    store: str | None,
-    storage: str | None,
-    as_json: bool,
-    quiet: bool,
-) -> None:
-    """Run what is missing of a STUDY file; run again, it continues."""
-    from study.launching import launch as run
-
-    places = places_of(store, storage)
-    say = (lambda _: None) if quiet or as_json else (lambda text: click.echo(text, err=True))
-    ended = run(_load(study), places, address, retry_failed, quiet or as_json, say)
-    if as_json:
-        show_json(vars(ended))
-    elif not quiet:
-        click.echo(
-            f"{ended.study}: {ended.done} of {ended.trials} trials done, {ended.failed} failed, {ended.lost} lost; "
-            f"{ended.started} were missing at the start"
-        )
-        folder = places.storage.study(ended.study)
-        click.echo(f"report: {folder / 'report.html'}\ndashboard: dicestudy dashboard{_store_option(store, storage)}")
-    if ended.troubled:
-        click.echo(
-            f"warning: the tracking store did not take everything ({ended.troubled}); launch again to deliver it",
-            err=True,
-        )
-    if ended.stopped or ended.lost or ended.troubled or not ended.done:
-        sys.exit(1)
-
-
-@main.command()
-@click.argument("study", required=False)
-@with_places
-@with_json
-@quiet_anyway
-def status(study: str | None, store: str | None, storage: str | None, as_json: bool) -> None:
-    """Say where a STUDY stands; without one, all on the storage."""
-    from study.standing import status as find
-    from study.standing import study_folders
-
-    places = places_of(store, storage)
-    found = [find(name, places) for name in ([study_name(study)] if study else study_folders(places))]
-    if as_json:
-        show_json(found[0] if study else found)
-        return
-    for entry in found:
-        click.echo(_status_line(entry))
-        for failure in entry["failures"]:
-            click.echo(f"  failed {failure['key']}: {failure['reason']}")
-    if not found:
-        click.echo("no study on this storage yet; begin with dicestudy init")
-
-
-@main.command()
-@click.argument("study")
-@with_places
-@quiet_anyway
-def stop(study: str, store: str | None, storage: str | None) -> None:
-    """End a running STUDY; its trials keep their checkpoints."""
-    from study.launching import request_stop
-
-    name = study_name(study)
-    if not request_stop(name, places_of(store, storage)):
-        raise DicestudyError(f"study {name} is not running on this storage")
-    click.echo(f"{name} is asked to stop; launch it again to continue")
+    show(find(load_study(study), places_of(store, storage), picture), explain_text, as_json)
 
 
 @main.command()
@@ -355,31 +278,9 @@ def preset_text(name: str) -> str:
     return (folder / f"{name}.yaml").read_text()
 
 
-def study_name(study: str) -> str:
-    """A study's name, given that or its file."""
-    if study.endswith((".yaml", ".yml")):
-        return _load(study).name
-    return study
-
-
-def _load(study: str) -> StudySpec:
-    # Here and not above, as all that a command needs: --help comes in a blink.
-    from study.reader import load
-
-    return load(study)
-
-
-def _status_line(entry: dict[str, Any]) -> str:
-    from study.progress import clock
-
-    counts = " · ".join(f"{name} {count}" for name, count in entry["trials"].items())
-    eta = f" · ETA {clock(entry['eta_s'])}" if entry["eta_s"] is not None else ""
-    return f"{entry['study']}: {entry['state']} · {counts}{eta}"
-
-
-def _store_option(store: str | None, storage: str | None) -> str:
-    return (f" --store {store}" if store else "") + (f" --storage {storage}" if storage else "")
-
+for _command in (launch, status, stop, logs, sync, serve):
+    main.add_command(_command)
+offer_server(main)
 
 if __name__ == "__main__":
     main()

@@ -9,7 +9,12 @@ import sys
 from collections.abc import Callable
 
 from study.places import Places
+from study.views import view_path
 from trainers.errors import DicestudyError, Fault, InputError
+
+DEFAULT_HOST, DEFAULT_PORT = "127.0.0.1", 5000
+DEFAULT_ADDRESS = f"http://{DEFAULT_HOST}:{DEFAULT_PORT}"
+"""Where the server is unless another place is chosen; reports link runs there."""
 
 
 def serve_dashboard(places: Places, host: str, port: int, say: Callable[[str], None]) -> None:
@@ -18,7 +23,9 @@ def serve_dashboard(places: Places, host: str, port: int, say: Callable[[str], N
     Raises: InputError if the store does not answer or the port is taken.
     """
     if places.store.startswith("http"):
-        say(f"the store is a server already: {_links(places.store.rstrip('/'), places)}")
+        from study.store import without_credentials
+
+        say(f"the store is a server already: {_links(without_credentials(places.store).rstrip('/'), places)}")
         return
     links = _links(f"http://{host}:{port}", places)
     with socket.socket() as probe:
@@ -46,5 +53,5 @@ def _links(address: str, places: Places) -> str:
     from study.query import experiment_id, study_names
 
     names = study_names(places)
-    lines = [f"  {name}: {address}/#/experiments/{experiment_id(name, places)}/runs" for name in names]
+    lines = [f"  {name}: {address}/{view_path(experiment_id(name, places))}" for name in names]
     return "\n".join([address, *(lines or ["  no study yet"])])

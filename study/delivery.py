@@ -31,17 +31,30 @@ REST = 60.0
 class Delivery:
     """Delivers the trials of one study; ``trials`` are all of them, done or not."""
 
-    def __init__(self, trials: Sequence[TrialSpec], storage: Storage, tracker: MlflowTracker) -> None:
+    def __init__(
+        self,
+        trials: Sequence[TrialSpec],
+        storage: Storage,
+        tracker: MlflowTracker,
+        shown: Sequence[TrialSpec] = (),
+    ) -> None:
         self.storage, self.tracker = storage, tracker
         self.specs = {spec.key: spec for spec in trials}
         self.cells: dict[str, list[TrialSpec]] = defaultdict(list)
         for spec in trials:
             self.cells[spec.cell].append(spec)
         self.settings = {cell: settings_of(members[0]) for cell, members in self.cells.items()}
-        self.varied = varied_settings(self.settings.values())
+        self.varied = varied_settings(settings_of(spec) for spec in shown) or varied_settings(self.settings.values())
         self.results: dict[str, TrialResult] = {}
         self.lost: dict[str, str] = {}
         """Trials that the engine gave up, with the reason: they have no result, and are run again later."""
+
+    def add(self, spec: TrialSpec) -> None:
+        """One more trial, which a search has come to; before any news of it."""
+        if spec.key not in self.specs:
+            self.settings.setdefault(spec.cell, settings_of(spec))
+            self.cells[spec.cell].append(spec)
+            self.specs[spec.key] = spec
 
     def deliver(self, key: str, running: bool = True) -> None:
         """Bring the server up to date about one trial. running: it is in an engine's hands right now."""

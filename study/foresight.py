@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from analysis.explain import LabelStatistics, Prediction, member_of, predict, predict_crossing, push_curve
+from analysis.advice import advise
+from analysis.explain import (
+    LabelStatistics,
+    Prediction,
+    collapse_threatens,
+    member_of,
+    predict,
+    predict_crossing,
+    push_curve,
+)
 from analysis.gradients import Member
 from analysis.plots import draw_push, new_figure
 from study.places import Places
@@ -36,27 +45,38 @@ class _Explained:
     member: Member | None
     prediction: Prediction | None
 
+    @property
+    def training(self) -> float:
+        """Learning rate · steps of the training."""
+        protocol = self.spec.protocol
+        return protocol.lr * protocol.epochs * (self.given.cases_per_epoch // self.spec.batch_size)
+
     def entry(self) -> dict[str, Any]:
+        spec, phi, v_hat = self.spec, self.spec.loss.phi, self.given.v_hat[self.class_]
         eps = self.given.eps.get(self.class_)
-        v_hat = self.given.v_hat[self.class_]
-        crossing = None
-        if self.member is not None and self.spec.loss.phi is not None:
-            crossing = predict_crossing(self.statistics, self.spec.loss.phi, self.spec.batch_size, self.member)
+        crossing = advice = None
+        if self.member is not None and phi is not None and self.prediction is not None:
+            crossing = predict_crossing(self.statistics, phi, spec.batch_size, self.member, self.training)
+            risky = collapse_threatens(phi, self.prediction.alone, clipped=spec.protocol.clip is not None)
+            advice = advise(crossing, v_hat, risky=risky)
         return {
-            "loss": self.spec.loss.name,
-            "phi": self.spec.loss.phi,
-            "eps": None if self.spec.loss.eps is None else format_epsilon(self.spec.loss.eps),
+            "cell": spec.cell,
+            "loss": spec.loss.name,
+            "phi": phi,
+            "eps": None if spec.loss.eps is None else format_epsilon(spec.loss.eps),
             "eps_voxels": eps,
             "eps_in_v_hat": eps / v_hat if eps and v_hat else None,
             "v_hat": v_hat,
-            "batch_size": self.spec.batch_size,
-            "labeling": str(self.spec.labeling),
+            "batch_size": spec.batch_size,
+            "labeling": str(spec.labeling),
+            "lr_steps": self.training,
             "class": self.class_,
             "push": self.prediction.push if self.prediction else None,
             "both": self.prediction.both if self.prediction else None,
             "alone": self.prediction.alone if self.prediction else None,
             "outcome": self.prediction.outcome if self.prediction else None,
             "crossing": crossing,
+            "advice": None if advice is None else asdict(advice),
         }
 
 
@@ -65,7 +85,8 @@ def explain(study: StudySpec, places: Places | None = None, picture: Path | None
 
     Beside the promised keys: ``loss``, ``class``; ``v_hat`` [voxels], ``eps_in_v_hat``; ``both`` and ``alone``,
     shares of batches with a labelled and an emptied map, and without a labelled one; ``crossing``, the ε [voxels]
-    at which cells like this are expected to turn. Predictions are None for a loss without a closed form.
+    at which cells like this are expected to turn; ``lr_steps``: learning rate · steps; ``cell``; ``advice``: of
+    ``analysis.advice.advise``, ε [voxels] for either goal. Predictions are None for a loss without a closed form.
     ``picture``: a PNG to write, the push over ε for each Φ and B.
 
     Raises: InputError if the data is at fault.
@@ -82,6 +103,22 @@ def explain(study: StudySpec, places: Places | None = None, picture: Path | None
     if picture is not None:
         write_picture(found, picture)
     return [one.entry() for one in found]
+
+
+def predicted_crossings(specs: Sequence[TrialSpec], places: Places) -> list[tuple[float | None, float | None]]:
+    """For each trial the ε [voxels] at which its like are expected to turn, and v̂ [voxels], of the emptied class.
+
+    Of the first, if there are several; None where there is no closed form, or no crossing is expected.
+
+    Raises: InputError if the data is at fault.
+    """
+    opened = open_data(specs, places.storage)
+    found = []
+    for spec in specs:
+        data = opened[spec.data_key]
+        entry = _explain(spec, assign(spec, data.table), data.classes, spec.empty.classes[0]).entry()
+        found.append((entry["crossing"], entry["v_hat"]))
+    return found
 
 
 def statistics_of(given: Assignment, column: int) -> LabelStatistics:
@@ -129,6 +166,10 @@ def _explain(spec: TrialSpec, given: Assignment, classes: Sequence[str], name: s
         without = predict(statistics, "I", 1e-7, spec.batch_size)
         prediction = Prediction(0.0, without.both, without.alone, "ignores")
     elif member is not None and spec.loss.phi is not None:
+        found = _Explained(spec, name, statistics, given, member, None)
         clipped = spec.protocol.clip is not None
-        prediction = predict(statistics, spec.loss.phi, given.eps[name], spec.batch_size, member, clipped)
+        eps, training = given.eps[name], found.training
+        prediction = predict(
+            statistics, spec.loss.phi, eps, spec.batch_size, member, clipped=clipped, training=training
+        )
     return _Explained(spec, name, statistics, given, member, prediction)

@@ -4,26 +4,29 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from types import FrameType
 
-from study.delivery import Courier, Delivery
+from study.delivery import Courier
+from study.detached import is_job_server
 from study.engine import INLINE, Circumstances, Engine, Event, Listener, engine_at
 from study.engine.cluster import require_resources
+from study.engine.supply import Listed, Supply
 from study.places import Places
-from study.plan import Plan, check_settings, inspect_data, make_plan, open_data
+from study.plan import Plan, check_settings, inspect_data, key_of_sound, make_plan, open_data, unprepared
+from study.preflight import require_nodes
 from study.progress import Counts, ProgressLine, step_bar
-from study.publish import design_of, note_of, publish
+from study.records import Records
 from study.settings import setting_name, settings_of, varied_settings
+from study.space import TrialMaker
 from study.spec import ResourceSpec, StudySpec
 from study.standing import keep_members
 from study.storage import STOP_FILE, Storage
 from study.store import STORE_ERRORS
-from study.tracking import MlflowTracker
 from trainers.errors import DicestudyError, Fault, InputError
-from trainers.locks import is_written, writing
+from trainers.locks import BusyError, is_written, writing
 from trainers.outcome import TrialResult
 from trainers.spec import TrialSpec
 
@@ -60,33 +63,41 @@ def launch(
     BusyError if another process runs the study.
     """
     places = places or Places.find()
-    if address is not None and address.startswith(("http://", "https://")):
+    if is_job_server(address):
         raise InputError(
             Fault(
-                f"address {address}", "a Ray job server, expected the cluster's own address", "give auto or HOST:6379"
+                f"address {address}",
+                "a Ray job server, expected the cluster's own address",
+                "give auto or HOST:6379, or use study.detached.launch_detached",
             )
         )
     plan = make_plan(study, places.storage)
-    check_settings(plan.trials)
+    check_settings(plan.shown)
     places.require()
     if address != INLINE:
         require_resources(study.resources, address)
     with step_bar("checking data", quiet) as bar:
-        inspect_data(plan.trials, places.storage, bar)
-    with writing(places.storage.study(study.name), f"study {study.name}"), engine_at(address) as engine:
+        inspect_data(plan.shown, places.storage, bar)
+    with (
+        writing(places.storage.study(study.name), f"study {study.name}") as require_lease,
+        engine_at(address) as engine,
+    ):
         (places.storage.study(study.name) / STOP_FILE).unlink(missing_ok=True)
+        if address not in (None, INLINE) and plan.to_come:
+            say("asking every node")
+            require_nodes(engine, places.storage, unprepared(plan.shown, places.storage), study.resources.gpus > 0)
         failed = [key for key, result in plan.results.items() if result.state == "FAILED"] if retry_failed else []
-        if failed or plan.to_run:
+        if failed or plan.to_come:
             say("preparing data")
             with step_bar("preparing data", quiet) as bar:
-                open_data(plan.trials, places.storage, bar, engine.spread)
+                open_data(plan.shown, places.storage, bar, engine.spread)
         for key in failed:
             places.storage.forget_result(key)
         plan = plan.renewed(places.storage)
-        keep_members(study.name, list(plan.trials), plan.concurrent()[0], places)
-        say(f"{len(plan.trials)} trials in {plan.cells} cells, {len(plan.to_run)} to run")
+        keep_members(study, plan.trials, plan.concurrent()[0], places)
+        say(_words_of(plan))
         try:
-            return _Launch(plan, places, failed, quiet).run(engine)
+            return _Launch(plan, places, failed, quiet, require_lease).run(engine)
         except STORE_ERRORS as error:
             text = str(error).splitlines()[0]
             raise DicestudyError(f"the tracking store stopped answering: {text}; launch again to go on") from error
@@ -95,62 +106,105 @@ def launch(
 class _Launch:
     """One launch that holds the study's lock: its records, its trials, its ending."""
 
-    def __init__(self, plan: Plan, places: Places, failed: Sequence[str], quiet: bool) -> None:
-        self.plan, self.places, self.quiet = plan, places, quiet
+    def __init__(
+        self,
+        plan: Plan,
+        places: Places,
+        failed: Sequence[str],
+        quiet: bool,
+        require_lease: Callable[[], None],
+    ) -> None:
+        self.plan, self.places, self.quiet, self.require_lease = plan, places, quiet, require_lease
         self.folder = places.storage.study(plan.study.name)
-        self.tracker = MlflowTracker(places.store, plan.study.name, places.artifacts / plan.study.name)
-        self.summary = self.tracker.describe(note_of(plan), design_of(plan.study), plan.study.key)
-        self.delivery = Delivery(plan.trials, places.storage, self.tracker)
-        self.tracker.mark_members(self.delivery.specs, self.delivery.cells)
-        for key in failed:
-            self.delivery.forget(key)
-        # A driver killed earlier may have left runs behind the storage, or said to be running.
-        self.delivery.catch_up()
+        self.records = Records(plan, places, failed)
         failures = sum(result.state == "FAILED" for result in plan.results.values())
-        self.counts = Counts(len(plan.trials), done=len(plan.results) - failures, failed=failures)
+        self.counts = Counts(plan.expected, done=len(plan.results) - failures, failed=failures)
+        self.given: list[TrialSpec] = []
+        """What this launch has run, as far as it was missing."""
         self.stop = threading.Event()
 
     def run(self, engine: Engine) -> Launched:
         """Run what is missing; whatever happens, the study's run gets its ending."""
-        self.tracker.reopen(self.summary)
-        courier = Courier(self.delivery)
+        self.records.tracker.reopen(self.records.summary)
+        courier = Courier(self.records.delivery)
         courier.start()
         ending, reason = "STOPPED", "the launch broke off"
         try:
             with ProgressLine(self.counts, self.quiet) as line, _stop_on_signal(self.stop):
-                self._run_trials(engine, _listener(self.plan, self.places.storage, courier, self.counts, line))
+                specs = self.records.delivery.specs
+                self._run_trials(engine, _listener(self.plan, specs, self.places.storage, courier, self.counts, line))
             ending, reason = ("STOPPED", "stopped by a user") if self.stop.is_set() else ("DONE", "")
         finally:
             courier.close()
-            troubled = self._settle(ending, reason)
-        counts = self.counts
+            # Whoever took the study over writes its records now.
+            self.require_lease()
+            plan = self.plan.renewed(self.places.storage)
+            troubled = self.records.settle(plan, ending, reason)
+        # From the storage and not from what was heard: an ending can be told while the storage is away.
+        failed = sum(result.state == "FAILED" for result in plan.results.values())
         return Launched(
-            self.plan.study.name,
-            len(self.plan.trials),
-            len(self.plan.to_run),
-            counts.done,
-            counts.failed,
-            counts.lost,
-            self.stop.is_set(),
-            troubled,
+            study=plan.study.name,
+            trials=len(plan.trials),
+            started=len(self.given),
+            done=len(plan.results) - failed,
+            failed=failed,
+            lost=len(self.counts.lost - set(plan.results)),
+            stopped=self.stop.is_set(),
+            troubled=troubled,
         )
 
     def _run_trials(self, engine: Engine, listen: Listener) -> None:
-        if self.plan.to_run:
-            self._run_side_by_side(engine, self.plan.to_run, self.plan.study.resources, listen)
+        resources = self.plan.study.resources
+        if self.plan.is_search:
+            with self._search() as supply:
+                self._run_side_by_side(engine, supply, resources, listen)
+        elif self.plan.to_run:
+            self._run_side_by_side(engine, Listed(self.plan.to_run), resources, listen)
         if self.plan.study.resources.retry_alone and not self._should_stop():
             self._run_again_alone(engine, listen)
 
-    def _run_side_by_side(
-        self, engine: Engine, trials: Sequence[TrialSpec], resources: ResourceSpec, listen: Listener
-    ) -> None:
+    @contextmanager
+    def _search(self) -> Iterator[Supply]:
+        # Here and not above: a grid needs no Optuna, which takes a second to import.
+        from study.foresight import predicted_crossings
+        from study.search.supply import open_search
+
+        study, ended = self.plan.study, set(self.plan.results)
+
+        def announce(spec: TrialSpec) -> None:
+            self.records.delivery.add(spec)
+            if spec.key not in ended and (result := self.places.storage.result(spec.key)) is not None:
+                # Another study's, and this one's from now on.
+                ended.add(spec.key)
+                self.counts.failed += result.state == "FAILED"
+                self.counts.done += result.state == "DONE"
+
+        maker = TrialMaker(study, key_of_sound)
+        with open_search(
+            study, self.places, maker, announce, lambda specs: predicted_crossings(specs, self.places)
+        ) as supply:
+            yield supply
+            if supply.over:
+                known = self.plan.renewed(self.places.storage)
+                keep_members(study, known.trials, known.concurrent()[0], self.places, complete=True)
+
+    def _run_side_by_side(self, engine: Engine, supply: Supply, resources: ResourceSpec, listen: Listener) -> None:
         scratch = self.folder / "ray"
-        engine.run_trials(trials, Circumstances(self.places.storage, resources, listen, self._should_stop, scratch))
+        begun: dict[str, TrialSpec] = {spec.key: spec for spec in self.given}
+
+        def hear(event: Event) -> None:
+            begun.setdefault(event.key, self.records.delivery.specs[event.key])
+            listen(event)
+
+        try:
+            engine.run_trials(supply, Circumstances(self.places.storage, resources, hear, self._should_stop, scratch))
+        finally:
+            self.given = list(begun.values())
 
     def _run_again_alone(self, engine: Engine, listen: Listener) -> None:
         """Trials of this launch that found no memory, one after the other, each with a whole GPU."""
         storage = self.places.storage
-        hungry = [spec for spec in self.plan.to_run if _found_no_memory(storage.result(spec.key))]
+        hungry = [spec for spec in self.given if _found_no_memory(storage.result(spec.key))]
         for spec in hungry:
             storage.forget_result(spec.key)
             self.counts.failed -= 1
@@ -158,24 +212,25 @@ class _Launch:
             resources = self.plan.study.resources
             gpus = max(1.0, resources.gpus) if resources.gpus else 0.0
             alone = resources.model_copy(update={"gpus": gpus, "concurrent": 1})
-            self._run_side_by_side(engine, hungry, alone, listen)
+            self._run_side_by_side(engine, Listed(hungry), alone, listen)
 
     def _should_stop(self) -> bool:
-        if (self.folder / STOP_FILE).exists():
+        try:
+            self.require_lease()
+            asked = (self.folder / STOP_FILE).exists()
+        except BusyError:
+            asked = True
+        except OSError:
+            asked = False  # the storage is away for a while
+        if asked:
             self.stop.set()
         return self.stop.is_set()
 
-    def _settle(self, ending: str, reason: str) -> str:
-        """Deliver what the courier could not, and close every run; why the store lacks something, if it does."""
-        try:
-            # Whoever is still said to be running was stopped.
-            self.delivery.catch_up()
-            self.delivery.close_cells()
-            publish(self.plan.renewed(self.places.storage), self.places, self.tracker, self.summary)
-            self.tracker.end(self.summary, ending, reason)
-        except (*STORE_ERRORS, OSError, InputError) as error:
-            return str(error).splitlines()[0]
-        return ""
+
+def _words_of(plan: Plan) -> str:
+    if not plan.is_search:
+        return f"{len(plan.trials)} trials in {plan.cells} cells, {len(plan.to_run)} to run"
+    return f"{plan.study.search.strategy} search over up to {plan.expected} trials, {len(plan.results)} of them over"
 
 
 def request_stop(study: str, places: Places) -> bool:
@@ -187,10 +242,11 @@ def request_stop(study: str, places: Places) -> bool:
     return True
 
 
-def _listener(plan: Plan, storage: Storage, courier: Courier, counts: Counts, line: ProgressLine) -> Listener:
+def _listener(
+    plan: Plan, specs: Mapping[str, TrialSpec], storage: Storage, courier: Courier, counts: Counts, line: ProgressLine
+) -> Listener:
     """Pass the engine's events on to the courier and the progress line."""
-    specs = {spec.key: spec for spec in plan.trials}
-    varied = varied_settings(settings_of(spec) for spec in plan.trials)
+    varied = varied_settings(settings_of(spec) for spec in plan.shown)
     scores: dict[str, float] = {}
 
     def listen(event: Event) -> None:
@@ -199,14 +255,21 @@ def _listener(plan: Plan, storage: Storage, courier: Courier, counts: Counts, li
             courier.send(event.key)
             line.show()
             return
-        counts.running.discard(event.key)
-        result = storage.result(event.key)
         spec = specs[event.key]
-        name = setting_name(settings_of(spec), varied) + (f" seed={spec.seed}" if plan.study.seeds > 1 else "")
+        name = setting_name(settings_of(spec), varied)
+        name += f" seed={spec.seed}" if plan.study.seeds > 1 or plan.is_search else ""
         name += f" fold={spec.fold}" if plan.study.folds > 1 else ""
+        if event.kind == "waits":
+            line.ended(f"waits   {name}: {event.reason}")
+            return
+        counts.running.discard(event.key)
+        result = None
+        # A storage that is away right now is asked again at the end.
+        with suppress(OSError):
+            result = storage.result(event.key)
         if result is None:
             if event.kind == "lost":
-                counts.lost += 1
+                counts.lost.add(event.key)
                 courier.lose(event.key, event.reason)
                 line.ended(f"lost    {name}: {event.reason}")
             return  # stopped before its end

@@ -30,6 +30,9 @@ class Document:
             raise InputError(Fault(where, f"not readable as YAML: {error.problem}", "mend the syntax")) from None
         except yaml.YAMLError as error:
             raise InputError(Fault(name, f"not readable as YAML: {error}", "mend the syntax")) from None
+        except (ValueError, LookupError, AttributeError, RecursionError) as error:
+            # A date that no calendar has, a number of thousands of digits, lists in lists without end.
+            raise InputError(Fault(name, f"not readable as YAML: {error}", "mend the value")) from None
 
     def where(self, path: Path) -> str:
         """``study.yaml:7: search.space.phi[1]``; the line is that of the nearest field there is."""

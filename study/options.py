@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlsplit
 
 import click
 
@@ -14,6 +15,7 @@ from trainers.errors import DicestudyError, Fault, InputError
 
 if TYPE_CHECKING:
     from study.places import Places
+    from study.spec import StudySpec
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -63,10 +65,34 @@ quiet_option = click.option("--quiet", is_flag=True, help="Print nothing but res
 
 
 def places_of(store: str | None, storage: str | None) -> Places:
-    """Where records are, by options, environment or default."""
+    """Where records are, by options, environment or default. Raises: InputError for a password among the options."""
     from study.places import Places
 
+    if store and urlsplit(store).password:
+        raise InputError(
+            Fault(
+                "--store",
+                "holds a password, and all users of this machine can read the arguments of its processes",
+                "give the address by DICESTUDY_STORE, or keep a database's password in ~/.pgpass",
+            )
+        )
+
     return Places.find(store, storage)
+
+
+def load_study(study: str) -> StudySpec:
+    """Read a study file."""
+    # Here and not above, as all that a command needs: --help comes in a blink.
+    from study.reader import load
+
+    return load(study)
+
+
+def study_name(study: str) -> str:
+    """A study's name, given that or its file."""
+    if study.endswith((".yaml", ".yml")):
+        return load_study(study).name
+    return study
 
 
 def writable(path: Path, folder: bool = False) -> Path:

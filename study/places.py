@@ -13,19 +13,30 @@ HOME = Path("dicestudy-data")
 """Default folder, under the working directory."""
 
 
+class UnknownStudyError(InputError):
+    """Neither the storage nor the store has a study of that name, as the fault says."""
+
+
 @dataclass(frozen=True)
 class Places:
-    """store: an MLflow tracking URI; storage: the shared folder."""
+    """store: an MLflow tracking URI; storage: the shared folder.
+
+    ``store_given``, ``storage_given``: whether somebody named it, or it is the default under the working directory.
+    """
 
     store: str
     storage: Storage
+    store_given: bool = True
+    storage_given: bool = True
 
     @classmethod
     def find(cls, store: str | None = None, storage: str | Path | None = None) -> Places:
         """Arguments win over ``DICESTUDY_STORE`` and ``DICESTUDY_STORAGE``, these over the defaults."""
-        root = Path(storage or os.environ.get("DICESTUDY_STORAGE") or HOME)
-        uri = store or os.environ.get("DICESTUDY_STORE") or f"sqlite:///{(HOME / 'mlflow.db').resolve()}"
-        return cls(uri, Storage(root))
+        root = storage or os.environ.get("DICESTUDY_STORAGE")
+        uri = store or os.environ.get("DICESTUDY_STORE")
+        return cls(
+            uri or f"sqlite:///{(HOME / 'mlflow.db').resolve()}", Storage(Path(root or HOME)), bool(uri), bool(root)
+        )
 
     def require(self) -> None:
         """See that both can be reached; what cannot be recorded is not begun. Writes nothing.

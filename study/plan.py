@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from study.space import enumerate_trials
+from study.search.record import AskedRecord, known_trials
+from study.space import enumerate_trials, sample_trials
 from study.spec import StudySpec
 from study.storage import Storage
 from trainers.assignment import assign, divide
@@ -25,16 +26,42 @@ from trainers.spec import TrialSpec
 class Plan:
     """The trials of a study, and those that are over.
 
-    ``results`` holds the ending of each trial that has one; ``to_run`` the others.
+    ``results`` holds the ending of each trial that has one; ``to_run`` the others. Of a search, ``trials`` are those
+    that it has come to so far, and ``samples`` show what else it may run; of a grid the two are the same.
     """
 
     study: StudySpec
     trials: tuple[TrialSpec, ...]
     results: dict[str, TrialResult]
+    samples: tuple[TrialSpec, ...] = ()
 
     def renewed(self, storage: Storage) -> Plan:
-        """The same trials, with the endings that the storage has now."""
-        return replace(self, results=_results(self.trials, storage))
+        """The same study, with the endings that the storage has now, and what a search has come to since."""
+        trials = self.trials
+        if self.is_search:
+            known = {spec.key: spec for spec in (*trials, *AskedRecord.of(self.study, storage).read())}
+            trials = tuple(known.values())
+        return replace(self, trials=trials, results=_results(trials, storage))
+
+    @property
+    def is_search(self) -> bool:
+        """Whether the trials are chosen while it runs."""
+        return self.study.search.strategy != "grid"
+
+    @property
+    def shown(self) -> tuple[TrialSpec, ...]:
+        """Trials that show all that may run: every setting of a grid, every value of a search's space."""
+        return tuple({spec.key: spec for spec in (*self.trials, *self.samples)}.values())
+
+    @property
+    def expected(self) -> int:
+        """Trials in all; of a search the most that it may take."""
+        return max(len(self.trials), self.study.search.trials or 0)
+
+    @property
+    def to_come(self) -> int:
+        """How many of them have no ending yet."""
+        return self.expected - len(self.results)
 
     @property
     def to_run(self) -> list[TrialSpec]:
@@ -60,7 +87,7 @@ class Plan:
             limits["gpus"] = int(local_gpus() / resources.gpus)
         if resources.concurrent is not None:
             limits["resources.concurrent"] = resources.concurrent
-        limits["trials"] = max(len(self.to_run), 1)
+        limits["trials"] = max(self.to_come, 1)
         name = min(limits, key=lambda entry: limits[entry])
         return max(limits[name], 1), name
 
@@ -69,12 +96,12 @@ class Plan:
         concurrent, limited_by = self.concurrent()
         seconds = self.seconds_a_trial
         return {
-            "trials": len(self.trials),
+            "trials": self.expected,
             "cells": self.cells,
             "done": sum(result.state == "DONE" for result in self.results.values()),
             "failed": sum(result.state == "FAILED" for result in self.results.values()),
-            "to_run": len(self.to_run),
-            "hours": None if seconds is None else len(self.to_run) * seconds / concurrent / 3600,
+            "to_run": self.to_come,
+            "hours": None if seconds is None else self.to_come * seconds / concurrent / 3600,
             "concurrent": concurrent,
             "limited_by": limited_by,
         }
@@ -85,8 +112,11 @@ def make_plan(study: StudySpec, storage: Storage) -> Plan:
 
     Raises: InputError with every fault of the data's layout.
     """
-    trials = enumerate_trials(study, _key_of_sound)
-    return Plan(study, tuple(trials), _results(trials, storage))
+    if study.search.strategy == "grid":
+        trials = enumerate_trials(study, key_of_sound)
+        return Plan(study, tuple(trials), _results(trials, storage))
+    trials = known_trials(study, storage, key_of_sound)
+    return Plan(study, tuple(trials), _results(trials, storage), tuple(sample_trials(study, key_of_sound)))
 
 
 def _results(trials: Sequence[TrialSpec], storage: Storage) -> dict[str, TrialResult]:
@@ -125,11 +155,15 @@ def inspect_data(trials: Sequence[TrialSpec], storage: Storage, progress: Progre
     Raises: InputError with every fault.
     """
     faults: list[Fault] = []
-    for key, source in _sources(trials).items():
-        if not is_prepared(storage.prepared(key)):
-            faults += inspect(source, progress).faults
+    for source in unprepared(trials, storage).values():
+        faults += inspect(source, progress).faults
     if faults:
         raise InputError(faults)
+
+
+def unprepared(trials: Sequence[TrialSpec], storage: Storage) -> dict[str, DataSpec]:
+    """The trials' sources that are not prepared yet, by content hash."""
+    return {key: source for key, source in _sources(trials).items() if not is_prepared(storage.prepared(key))}
 
 
 def open_data(
@@ -159,7 +193,8 @@ def _sources(trials: Sequence[TrialSpec]) -> dict[str, DataSpec]:
     return {spec.data_key: spec.data for spec in trials}
 
 
-def _key_of_sound(source: DataSpec) -> str:
+def key_of_sound(source: DataSpec) -> str:
+    """Content hash of a source's data. Raises: InputError with everything that is wrong with it."""
     try:
         return source.key()
     except InputError as error:

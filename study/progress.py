@@ -20,7 +20,7 @@ class Counts:
     total: int
     done: int = 0
     failed: int = 0
-    lost: int = 0
+    lost: set[str] = field(default_factory=set)
     running: set[str] = field(default_factory=set)
     seconds: list[float] = field(default_factory=list)
     most: int = 0
@@ -29,7 +29,7 @@ class Counts:
     @property
     def over(self) -> int:
         """Trials that have an ending."""
-        return self.done + self.failed + self.lost
+        return self.done + self.failed + len(self.lost)
 
     @property
     def eta(self) -> float | None:
@@ -48,7 +48,7 @@ class Counts:
     def __str__(self) -> str:
         parts = [f"done {self.done}/{self.total}", f"running {len(self.running)}"]
         parts += [f"failed {self.failed}"] if self.failed else []
-        parts += [f"lost {self.lost}"] if self.lost else []
+        parts += [f"lost {len(self.lost)}"] if self.lost else []
         parts += [f"ETA {clock(self.eta)}"] if self.eta is not None and self.over < self.total else []
         parts += [f"best {self.best}"] if self.best else []
         return " · ".join(parts)

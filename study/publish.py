@@ -9,24 +9,28 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
-import yaml
 from matplotlib.figure import Figure
 
 from analysis.answers import map_rows
+from analysis.examples import draw_examples, shown_cells
 from analysis.findings import Findings
 from analysis.planes import plane_rows
 from analysis.plots import PANELS, draw_plane, draw_transition, new_figure
+from analysis.report import cell_names
 from analysis.summary import plane_sentence, sentences, slice_label
 from analysis.table import plain
 from analysis.text import map_text, table_text
 from study.answers import EXPLAINED_FILE, findings_of, report_html
 from study.delivery import log_cells
+from study.examples import examples_of
 from study.foresight import explain
 from study.places import Places
 from study.plan import Plan
-from study.query import read_tables
+from study.query import read_tables, run_links
 from study.spec import StudySpec
+from study.standing import STUDY_FILE
 from study.tracking import MlflowTracker, TrackedRun
+from study.views import views_of
 from trainers.data.prepared import is_prepared
 from trainers.errors import InputError
 from trainers.files import write_text_whole, write_whole
@@ -71,22 +75,23 @@ def publish(plan: Plan, places: Places, tracker: MlflowTracker, run: TrackedRun)
     """Write the answers of a study to its folder, keep them as artifacts of its run, and renew the notes."""
     study = plan.study
     folder = places.storage.study(study.name)
-    text = yaml.safe_dump(study.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
-    write_text_whole(folder / "study.yaml", text)
+    text = (folder / STUDY_FILE).read_text()
     tables = read_tables(study.name, places)
     found = findings_of(tables)
     log_cells(tracker, found.cells)
     write_text_whole(folder / EXPLAINED_FILE, json.dumps(_explained(plan, places), indent=1, allow_nan=False))
     files = [
-        folder / "study.yaml",
+        folder / STUDY_FILE,
         folder / EXPLAINED_FILE,
         *write_map(found.mapped, folder),
         *write_table(found.rows, folder),
     ]
-    write_text_whole(folder / "report.html", report_html(study.name, tables, text, places, found))
+    files += write_examples(found, places, folder)
+    page = report_html(study.name, tables, text, places, found, run_links(study.name, places))
+    write_text_whole(folder / "report.html", page)
     for path in [*files, folder / "report.html"]:
         tracker.log_file(run, path)
-    tracker.describe(note_of(plan, found), design_of(study), study.key)
+    tracker.describe(note_of(plan, found), design_of(study), study.key, views_of(study, plan.trials))
 
 
 def _explained(plan: Plan, places: Places) -> list[dict[str, Any]]:
@@ -126,6 +131,16 @@ def write_map(found: dict[str, Any], folder: Path) -> list[Path]:
         figure.suptitle(plane_sentence(found, plane), fontsize=10)
         written += _draw(figure, folder / f"plane-{number}")
     return written
+
+
+def write_examples(found: Findings, places: Places, folder: Path) -> list[Path]:
+    """Chosen cases under setups that did different things as ``examples`` in PNG, SVG and PDF; none without slices."""
+    for stale in folder.glob("examples.*"):
+        stale.unlink()
+    cases = examples_of(found, places)
+    if not cases:
+        return []
+    return _draw(draw_examples(cases, cell_names(found, shown_cells(cases))), folder / "examples")
 
 
 def write_table(rows: list[dict[str, Any]], folder: Path) -> list[Path]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -10,11 +11,13 @@ from typing import Any
 from mlflow import MlflowClient
 
 from analysis.table import Emptied, StudyTables
-from study.places import Places
+from study.answers import RunLinks
+from study.dashboard import DEFAULT_ADDRESS
+from study.places import Places, UnknownStudyError
 from study.settings import RESOLVED
-from study.store import all_runs, open_client
+from study.store import all_runs, open_client, without_credentials
 from study.tables import make_tables
-from study.tracking import CELL, DESIGN, IN_STUDY, KEY, KIND, NOTHING, REASON, STATE
+from study.tracking import CELL, DESIGN, IN_STUDY, KEY, KIND, NOTHING, REASON, STATE, VERSION
 from trainers.errors import Fault, InputError
 from trainers.outcome import CASES_FILE
 
@@ -46,6 +49,23 @@ def read_tables(study: str, places: Places) -> StudyTables:
         )
 
 
+def version_of(study: str, places: Places) -> str:
+    """Text that changes when ``read_tables`` would say something else: the newest ending, and the latest launch.
+
+    Takes a few queries, however many trials there are. Raises: InputError as ``read_tables``.
+    """
+    client = open_client(places.store, create=False)
+    experiment = _experiment(client, study)
+    over = f"tags.`{KIND}` = 'trial' AND tags.`{STATE}` != 'RUNNING'"
+    newest = client.search_runs([experiment], over, max_results=1, order_by=["attributes.end_time DESC"])
+    own = client.search_runs([experiment], f"tags.`{KIND}` = 'study'", max_results=1)
+    parts = [
+        (run.info.run_id, run.info.end_time, run.data.tags.get(STATE), run.data.tags.get(VERSION))
+        for run in [*newest, *own]
+    ]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
+
+
 def study_names(places: Places) -> list[str]:
     """Names of the studies that the store knows, newest first."""
     client = open_client(places.store, create=False)
@@ -58,11 +78,24 @@ def experiment_id(study: str, places: Places) -> str:
     return _experiment(open_client(places.store, create=False), study)
 
 
+def run_links(study: str, places: Places) -> RunLinks:
+    """Where each cell's run can be opened: on the store's own server, else where ``dicestudy dashboard`` serves it."""
+    client = open_client(places.store, create=False)
+    number = _experiment(client, study)
+    if places.store.startswith("http"):
+        address, what = without_credentials(places.store).rstrip("/"), "the tracking server of this study"
+    else:
+        address, what = DEFAULT_ADDRESS, "where dicestudy dashboard shows this study's store while it runs"
+    found = all_runs(client, number, f"tags.`{KIND}` = 'cell' AND tags.`{IN_STUDY}` = 'true'")
+    cells = {run.data.tags[CELL]: f"{address}/#/experiments/{number}/runs/{run.info.run_id}" for run in found}
+    return RunLinks(address, what, cells)
+
+
 def _experiment(client: MlflowClient, study: str) -> str:
     experiment = client.get_experiment_by_name(study)
     if experiment is None:
         known = [entry.name for entry in client.search_experiments(filter_string=f"tags.`{DESIGN}` != ''")]
-        raise InputError(
+        raise UnknownStudyError(
             Fault(
                 study,
                 f"no such study in this store, known: {', '.join(known) or 'none'}",

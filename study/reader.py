@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from study.locate import Document, faults_of, field_names, unknown
 from study.locate import Path as FieldPath
+from study.search.goals import unknown_goals
 from study.space import read_space
 from study.spec import StudySpec
 from trainers.data.sources import SOURCES
@@ -49,6 +50,7 @@ def _unknown_names(study: StudySpec) -> Iterator[tuple[FieldPath, str, str]]:
     for number, name in enumerate(empty.classes):
         if name not in data.classes:
             yield ("labeling", "empty", "classes", number), *unknown("class", name, data.classes)
+    yield from unknown_goals(study)
     for group in study.trial.sampling:
         if group not in data.groups:
             yield ("trial", "sampling", group), *unknown("group", group, data.groups)

@@ -3,28 +3,23 @@
 from __future__ import annotations
 
 import itertools
-import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 from pydantic import ValidationError
 
-from study.locate import Path, field_names, lower_first, nearest, unknown
-from study.spec import Space, StudySpec
+from study.axes import Span, Term, changed, plain, read_entry
+from study.locate import Path, field_names, nearest, unknown
+from study.spec import SearchSpec, Space, StudySpec
 from study.splits import read_splits
 from trainers.data.base import DataSpec
-from trainers.epsilon import Epsilon
-from trainers.losses.taxonomy import PHIS, TAXONOMY
-from trainers.spec import FoldSpec, LossSpec, ProtocolSpec, Regime, TermSpec, TrialSpec
+from trainers.losses.taxonomy import TAXONOMY
+from trainers.spec import FoldSpec, LossSpec, ProtocolSpec, TrialSpec
 
-Term = dict[str, Any]
-"""One loss as written: ``name``, ``weight``, ``parameters``."""
 Setting = dict[str, Any]
 """One value for every axis of a space."""
 
-RANGE = {"from", "to", "points"}
 CORE = ("loss", "phi", "eps", "batch_size", "labeling")
 """Axes that every space writes out: a library's silent default for one of these is what this is about."""
 
@@ -58,18 +53,41 @@ def enumerate_trials(study: StudySpec, data_key: Callable[[DataSpec], str]) -> l
     Raises: InputError if the file of splits is at fault.
     """
     settings = list(_settings(read_space(study)))
-    splits = read_splits(study.splits, study.folds) if study.splits else [None] * study.folds
-    keys: dict[str, str] = {}
+    maker = TrialMaker(study, data_key)
     trials: dict[str, TrialSpec] = {}
     for seed, fold in itertools.product(range(study.seeds), range(study.folds)):
         for setting in settings:
-            data = _data(study, setting)
-            written = data.model_dump_json()
-            if written not in keys:
-                keys[written] = data_key(data)
-            trial = make_trial(study, setting, data, keys[written], fold, seed, splits[fold])
+            trial = maker.trial(setting, fold, seed)
             trials.setdefault(trial.key, trial)
     return list(trials.values())
+
+
+def sample_trials(study: StudySpec, data_key: Callable[[DataSpec], str]) -> list[TrialSpec]:
+    """Trials that show what a search may run: every value of every axis, every source of data, ranges by their ends.
+
+    Raises: InputError if the file of splits is at fault.
+    """
+    maker = TrialMaker(study, data_key)
+    trials = [maker.trial(setting) for space in read_space(study).spaces for setting in sample_settings(space)]
+    return list({trial.key: trial for trial in trials}.values())
+
+
+class TrialMaker:
+    """Makes a study's trials from settings; the hash of each source's data is computed once."""
+
+    def __init__(self, study: StudySpec, data_key: Callable[[DataSpec], str]) -> None:
+        """``data_key``: as of ``enumerate_trials``. Raises: InputError if the file of splits is at fault."""
+        self.study, self._data_key = study, data_key
+        self._splits = read_splits(study.splits, study.folds) if study.splits else [None] * study.folds
+        self._keys: dict[str, str] = {}
+
+    def trial(self, setting: Setting, fold: int = 0, seed: int = 0) -> TrialSpec:
+        """The trial of a setting. Raises: pydantic's ValidationError if its values do not go together."""
+        data = _data(self.study, setting)
+        written = data.model_dump_json()
+        if written not in self._keys:
+            self._keys[written] = self._data_key(data)
+        return make_trial(self.study, setting, data, self._keys[written], fold, seed, self._splits[fold])
 
 
 def make_trial(
@@ -116,21 +134,42 @@ def _data(study: StudySpec, setting: Setting) -> DataSpec:
     changes = {name.removeprefix("data."): value for name, value in setting.items() if name.startswith("data.")}
     if not changes:
         return study.data
-    return _changed(study.data, changes)
-
-
-def _changed(data: DataSpec, changes: dict[str, Any]) -> DataSpec:
-    return type(data).model_validate({**data.model_dump(by_alias=True), **changes})
+    return changed(study.data, changes)
 
 
 def _settings(axes: Axes) -> Iterator[Setting]:
     for space in axes.spaces:
-        for values in itertools.product(*space.values()):
-            yield dict(zip(space, values, strict=True))
+        yield from _product(space)
+
+
+def _product(space: dict[str, list[Any]]) -> Iterator[Setting]:
+    for values in itertools.product(*space.values()):
+        yield dict(zip(space, values, strict=True))
+
+
+def sample_settings(space: dict[str, list[Any]]) -> list[Setting]:
+    """Settings in which every value of a space occurs with each of its losses and sources of data."""
+    listed = {
+        name: [end for value in values for end in (value.ends if isinstance(value, Span) else [value])]
+        for name, values in space.items()
+    }
+    sources = {name: values for name, values in listed.items() if name == "loss" or name.startswith("data.")}
+    others = {name: values for name, values in listed.items() if name not in sources}
+    most = max(map(len, others.values()), default=1)
+    return [
+        source | {name: values[number % len(values)] for name, values in others.items()}
+        for source in _product(sources)
+        for number in range(most)
+    ]
 
 
 def _clashes(study: StudySpec, axes: Axes) -> Iterator[tuple[Path, str, str]]:
-    for setting in _settings(axes):
+    if study.search.strategy == "grid":
+        settings: Iterable[Setting] = _settings(axes)
+    else:
+        # A search's space may be beyond counting; what clashes only in the middle of it is told to the sampler.
+        settings = [setting for space in axes.spaces for setting in sample_settings(space)]
+    for setting in settings:
         try:
             make_trial(study, setting, _data(study, setting), "")
         except ValidationError as error:
@@ -151,13 +190,14 @@ def _read_axes(study: StudySpec, space: Space, base: Path, faults: list[tuple[Pa
         for number, value in enumerate(written if listed else [written]):
             path: Path = (*base, name, number) if listed else (*base, name)
             try:
-                candidates = _spread(name, value) if isinstance(value, dict) and set(value) & RANGE else [value]
-                values += [_read_value(study, name, candidate) for candidate in candidates]
+                values += read_entry(study, name, value, alone=not listed or len(written) == 1)
             except ValueError as error:
-                faults.append((path, _plain(error), ""))
+                faults.append((path, plain(error), ""))
         if not values and listed and not written:
             faults.append(((*base, name), "has no values", "give at least one"))
         read[name] = values
+    if study.search.strategy != "grid":
+        faults += [((*base, name), fault, remedy) for name, fault, remedy in _unfit_for(study.search, read)]
     names = {term["name"] for terms in read.get("loss", []) for term in terms}
     needs = [axis for axis in CORE if axis not in ("phi", "eps") or any(TAXONOMY[name].phi_eps for name in names)]
     parameters = {f"loss.{parameter.name}" for name in names for parameter in TAXONOMY[name].parameters}
@@ -175,92 +215,22 @@ def _read_axes(study: StudySpec, space: Space, base: Path, faults: list[tuple[Pa
     return read
 
 
-def _read_value(study: StudySpec, name: str, value: Any) -> Any:
-    """One value of an axis. Raises: ValueError with what came and what is known."""
-    match name:
-        case "loss":
-            return _read_loss(value)
-        case "phi":
-            if value not in PHIS:
-                raise ValueError("; ".join(unknown("Φ", value, PHIS)))
-            return value
-        case "eps":
-            if isinstance(value, dict):
-                return {key: Epsilon.parse(part) for key, part in value.items()}
-            return Epsilon.parse(value)
-        case "labeling":
-            return Regime.model_validate(Regime.parse(value))
-        case "batch_size":
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ValueError(f"batch size is {value!r}, expected a whole number above 0")
-            return value
-    if name.startswith("data."):
-        part = name.removeprefix("data.")
-        return getattr(_changed(study.data, {part: value}), field_names(type(study.data))[part])
-    if name.startswith("loss."):
-        return value
-    return getattr(ProtocolSpec.model_validate({**study.trial.model_dump(), name: value}), name)
-
-
-def _read_loss(value: Any) -> tuple[Term, ...]:
-    """A loss as written, by name, with parameters, or as a weighted sum, as terms. Raises: ValueError."""
-    if not (isinstance(value, dict) and "terms" in value):
-        return (_read_term(value),)
-    odd = [name for name in value if name != "terms"]
-    if odd:
-        raise ValueError(f"unknown field {odd[0]!r} beside terms")
-    if not isinstance(value["terms"], list) or not value["terms"]:
-        raise ValueError(f"terms is {value['terms']!r}, expected a list such as [dice, {{name: ce, weight: 0.5}}]")
-    return tuple(_read_term(term) for term in value["terms"])
-
-
-def _read_term(value: Any) -> Term:
-    given = dict(value) if isinstance(value, dict) else {"name": value}
-    name = given.pop("name", None)
-    if name not in TAXONOMY:
-        raise ValueError("; ".join(unknown("loss", name, TAXONOMY)))
-    term = {"name": name, "weight": given.pop("weight", 1.0), "parameters": given}
-    TermSpec.model_validate(term)
-    return term
-
-
-def _spread(name: str, written: dict[str, Any]) -> list[Any]:
-    """The values of ``{from, to, points}``, evenly spaced on a logarithmic axis."""
-    if set(written) != RANGE:
-        raise ValueError(f"a range has the fields from, to and points, got {', '.join(map(str, written))}")
-    points = written["points"]
-    if isinstance(points, bool) or not isinstance(points, int) or points < 2:
-        raise ValueError(f"points is {points!r}, expected a whole number of at least 2")
-    if name == "eps":
-        first, last = Epsilon.parse(written["from"]), Epsilon.parse(written["to"])
-        if first.unit != last.unit:
-            raise ValueError(f"the range goes from {first} to {last}; give both in voxels or both in v_hat")
-        amounts = _geometric(first.amount, last.amount, points)
-        return [Epsilon(amount, first.unit) for amount in amounts]
-    try:
-        start, stop = float(written["from"]), float(written["to"])
-    except (TypeError, ValueError):
-        raise ValueError(f"from and to are {written['from']!r} and {written['to']!r}, expected numbers") from None
-    if not (start > 0 and stop > 0 and math.isfinite(start) and math.isfinite(stop)):
-        raise ValueError(f"the range goes from {start:g} to {stop:g}; a logarithmic range needs both above 0")
-    values = _geometric(start, stop, points)
-    field = ProtocolSpec.model_fields.get(name)
-    whole = name == "batch_size" or (field is not None and field.annotation is int)
-    return [round(value) for value in values] if whole else values
-
-
-def _geometric(start: float, stop: float, points: int) -> list[float]:
-    # Rounded to what a person would write, so that a point which should be 1 v̂ is the v̂ that another space names.
-    return [float(f"{value:.3g}") for value in np.geomspace(start, stop, points)]
-
-
-def _plain(error: ValueError) -> str:
-    """The text of an error, whether ours or pydantic's."""
-    if not isinstance(error, ValidationError):
-        return str(error)
-    return "; ".join(
-        str(entry["ctx"]["error"])
-        if entry["type"] == "value_error"
-        else f"{' '.join(map(str, entry['loc']))}: {lower_first(entry['msg'])}, got {entry['input']!r}".lstrip(": ")
-        for entry in error.errors()
-    )
+def _unfit_for(search: SearchSpec, read: dict[str, list[Any]]) -> Iterator[tuple[str, str, str]]:
+    """Axes that the strategy cannot use as they are: name, fault, remedy."""
+    regimes = read.get("labeling", [])
+    if search.needs_partial and any(regime.name == "full" for regime in regimes):
+        yield (
+            "labeling",
+            "holds full, which a search about emptied maps would always choose",
+            "give partial alone; the search itself runs a few trials under full labeling (references)",
+        )
+    if search.strategy != "transition":
+        return
+    for name, values in read.items():
+        spans = [value for value in values if isinstance(value, Span)]
+        if name == "eps" and values and not spans:
+            yield name, "is listed; the transition is looked for in a range", "give {from: 1.0e-3 v_hat, to: 10 v_hat}"
+        elif name != "eps" and spans:
+            yield name, "is a range; a slice of the transition has one value of all but ε", "list its values"
+    if any(not any(TAXONOMY[term["name"]].phi_eps for term in terms) for terms in read.get("loss", [])):
+        yield "loss", "holds one that has no ε, so no transition over it", "leave it out"

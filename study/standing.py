@@ -3,22 +3,44 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
-from study.places import Places
+import yaml
+
+from study.places import Places, UnknownStudyError
+from study.search.record import AskedRecord
+from study.spec import StudySpec
 from study.storage import read_epochs
-from trainers.errors import Fault, InputError
+from trainers.errors import Fault
 from trainers.files import write_text_whole
 from trainers.locks import is_written
 from trainers.spec import TrialSpec
 
 TRIALS_FILE = "trials.json"
+STUDY_FILE = "study.yaml"
 
 
-def keep_members(study: str, trials: list[TrialSpec], concurrent: int, places: Places) -> None:
-    """Leave word of a study's trials, for ``status``."""
-    kept = {"trials": {spec.key: spec.protocol.epochs for spec in trials}, "concurrent": concurrent}
-    write_text_whole(places.storage.study(study) / TRIALS_FILE, json.dumps(kept))
+def keep_members(
+    study: StudySpec, trials: Sequence[TrialSpec], concurrent: int, places: Places, complete: bool = False
+) -> None:
+    """Leave word of a study and its trials: for ``status``, and for who delivers its records later.
+
+    complete: a search will not ask for any more, though it might have.
+    """
+    folder = places.storage.study(study.name)
+    text = yaml.safe_dump(study.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    write_text_whole(folder / STUDY_FILE, text)
+    kept: dict[str, Any] = {"trials": {spec.key: spec.protocol.epochs for spec in trials}, "concurrent": concurrent}
+    if study.search.strategy != "grid":
+        kept |= {"search": study.search_key, "most": len(trials) if complete else study.search.trials}
+    write_text_whole(folder / TRIALS_FILE, json.dumps(kept))
+
+
+def kept_study(study: str, places: Places) -> StudySpec:
+    """The study as it was last launched. Raises: InputError if the storage does not know it."""
+    members(study, places)
+    return StudySpec.model_validate(yaml.safe_load((places.storage.study(study) / STUDY_FILE).read_text()))
 
 
 def members(study: str, places: Places) -> dict[str, Any]:
@@ -30,9 +52,11 @@ def members(study: str, places: Places) -> dict[str, Any]:
         kept: dict[str, Any] = json.loads((places.storage.study(study) / TRIALS_FILE).read_text())
     except FileNotFoundError:
         known = ", ".join(study_folders(places)) or "none"
-        raise InputError(
+        raise UnknownStudyError(
             Fault(study, f"no such study on this storage, known: {known}", "launch it first, or give --storage")
         ) from None
+    if search := kept.get("search"):
+        kept["trials"] |= AskedRecord(study, search, places.storage).epochs()
     return kept
 
 
@@ -62,10 +86,14 @@ def status(study: str, places: Places | None = None) -> dict[str, Any]:
         left += 1 - begun / epochs
         held = running_now and is_written(places.storage.trial(key))
         counts["running" if held else "waiting"] += 1
+    # What a search has not asked for yet.
+    to_come = max((kept.get("most") or 0) - len(kept["trials"]), 0)
+    counts["waiting"] += to_come
+    left += to_come
     eta = None
     if running_now and seconds:
         eta = left * sum(seconds) / len(seconds) / kept["concurrent"]
-    over = counts["done"] + counts["failed"] == len(kept["trials"])
+    over = not counts["waiting"] and not counts["running"]
     state = "running" if running_now else "done" if over else "stopped"
     return {"study": study, "state": state, "trials": counts, "eta_s": eta, "failures": failures}
 

@@ -43,6 +43,13 @@ class Storage:
         """How a trial ended, or None while it has not."""
         return load_result(self.trial(key))
 
+    def spec(self, key: str) -> TrialSpec | None:
+        """What a trial is, or None if it has never begun."""
+        try:
+            return TrialSpec.model_validate_json((self.trial(key) / SPEC_FILE).read_text())
+        except FileNotFoundError:
+            return None
+
     def keep_spec(self, spec: TrialSpec) -> None:
         """Leave the trial's spec beside its result, for people and for rebuilding what was tracked."""
         path = self.trial(spec.key) / SPEC_FILE

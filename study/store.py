@@ -21,6 +21,7 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
+from study.places import UnknownStudyError
 from study.storage import is_writable
 from trainers.errors import Fault, InputError
 
@@ -35,6 +36,10 @@ logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
 REMEDY = "start it, or give another with --store or DICESTUDY_STORE"
 SECONDS_TO_ANSWER = 10
 RUNS_A_PAGE = 1000
+
+
+class SilentStoreError(InputError):
+    """The tracking store does not answer."""
 
 
 def require_store(store: str) -> None:
@@ -58,7 +63,7 @@ def require_store(store: str) -> None:
         missing = f"its driver is not installed: {error}"
         raise InputError(Fault(without_password(store), missing, "pip install 'dicestudy[postgres]'")) from None
     except OSError as error:
-        raise InputError(_silence(store, error)) from None
+        raise SilentStoreError(_silence(store, error)) from None
 
 
 def open_client(store: str, create: bool = True) -> MlflowClient:
@@ -71,12 +76,14 @@ def open_client(store: str, create: bool = True) -> MlflowClient:
         if store.startswith("sqlite:"):
             file = Path(store.removeprefix("sqlite:///"))
             if not create and not file.exists():
-                raise InputError(Fault(store, "there is no such store yet", "launch a study first, or give --store"))
+                raise UnknownStudyError(
+                    Fault(store, "there is no such store yet", "launch a study first, or give --store")
+                )
             file.parent.mkdir(parents=True, exist_ok=True)
         client = MlflowClient(store)
         client.search_experiments(max_results=1)
     except (*STORE_ERRORS, OSError) as error:
-        raise InputError(_silence(store, error)) from None
+        raise SilentStoreError(_silence(store, error)) from None
     return client
 
 
@@ -102,6 +109,12 @@ def without_password(store: str) -> str:
     if parts.password is None:
         return store
     return urlunsplit(parts._replace(netloc=parts.netloc.replace(f":{parts.password}@", ":***@")))
+
+
+def without_credentials(store: str) -> str:
+    """The address without a user and a password, as a link may have it."""
+    parts = urlsplit(store)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 
 def _require_http(store: str) -> None:

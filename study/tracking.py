@@ -18,6 +18,7 @@ from mlflow.entities import Metric, Param, RunTag
 
 from study.settings import Value
 from study.store import all_runs, open_client
+from study.views import VIEW_NAMES, view_path
 
 KIND, KEY, CELL, STUDY = "dicestudy.kind", "dicestudy.key", "dicestudy.cell", "dicestudy.study"
 STATE, REASON, EPOCHS, IN_STUDY = "dicestudy.state", "dicestudy.reason", "dicestudy.epochs", "dicestudy.in_study"
@@ -71,15 +72,35 @@ class MlflowTracker:
                 SETTLED in tags,
             )
 
-    def describe(self, note: str, design: str, version: str) -> TrackedRun:
-        """Set the experiment's note and design; the study's run, made if it is not there, with note and version."""
-        self.client.set_experiment_tag(self.experiment, NOTE, note)
-        self.client.set_experiment_tag(self.experiment, DESIGN, design)
-        # Or its page opens on traces of language models.
-        self.client.set_experiment_tag(self.experiment, "mlflow.experimentKind", "custom_model_development")
+    def drop_doubles(self) -> None:
+        """Delete runs made twice: by a request whose answer was lost, and that was then asked again."""
+        ours = {run.run_id for run in self.runs.values()}
+        for run in all_runs(self.client, self.experiment, f"tags.`{KIND}` != ''"):
+            if run.info.run_id not in ours:
+                self.client.delete_run(run.info.run_id)
+
+    def describe(self, note: str, design: str, version: str, views: Mapping[str, str]) -> TrackedRun:
+        """Set the experiment's note, design and views; the study's run, made if it is not there, with note and version.
+
+        Its first line, which a page shows also where it folds the rest, ends in links to the answers and the views.
+        """
         run = self.run("study", "", f"study {self.study}", {})
+        first, _, rest = note.partition("\n")
+        note = f"{first} {self._links(run)}\n{rest}"
+        # Or its page opens on traces of language models.
+        kind = {"mlflow.experimentKind": "custom_model_development"}
+        for name, value in {NOTE: note, DESIGN: design, **kind, **views}.items():
+            self.client.set_experiment_tag(self.experiment, name, value)
         self.log_tags(run, {NOTE: note, VERSION: version})
         return run
+
+    def _links(self, run: TrackedRun) -> str:
+        # Without a host: the same note is read at whatever address the server has.
+        experiment = f"#/experiments/{self.experiment}/runs"
+        files = {"Report": "report.html", "transition map": "map.txt", "table": "table.txt", "study file": "study.yaml"}
+        links = [f"[{name}]({experiment}/{run.run_id}/artifacts/{file})" for name, file in files.items()]
+        links += [f"[{name.lower()}]({view_path(self.experiment, key)})" for key, name in VIEW_NAMES.items()]
+        return " · ".join(links)
 
     def run(
         self, kind: str, key: str, name: str, tags: Mapping[str, str], params: Mapping[str, Value] | None = None

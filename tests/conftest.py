@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from study.places import Places
 from study.reader import parse_study
 from study.spec import StudySpec
 from study.storage import Storage
+from tests.services import Service, dicestudy_service
 from trainers.data.phantom import PhantomSpec
 from trainers.spec import EmptySpec, LossSpec, ProtocolSpec, Regime, TrialSpec
 
@@ -70,3 +72,19 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Places:
     ended = launch(parse_study(STUDY), places, address=INLINE, quiet=True)
     assert ended.done == 8
     return places
+
+
+READER, WRITER = "reader-0123456789abcdef", "writer-0123456789abcdef"
+
+
+@pytest.fixture(scope="session")
+def served(finished: Places, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """The service on the finished study; tests only read, and post with ``check=true``."""
+    folder = tmp_path_factory.mktemp("served")
+    tokens = folder / "tokens"
+    tokens.touch(0o600)
+    tokens.write_text(f"# who may ask\nreading read {READER}\nwriting write {WRITER}\n")
+    (folder / "data").mkdir()
+    options = ("--tokens", str(tokens), "--data-root", str(folder / "data"), "--rate", "1000/second")
+    with dicestudy_service(finished.store, finished.storage.root, folder / "log", *options) as service:
+        yield service

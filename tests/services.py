@@ -139,16 +139,24 @@ class TrackingServer:
 
 
 @contextmanager
-def mlflow_server(store: str, artifacts: Path, port: int | None = None) -> Iterator[TrackingServer]:
-    """MLflow's server over ``store``, gone at the end with all its processes; its log lies beside ``artifacts``."""
+def mlflow_server(
+    store: str, artifacts: Path, port: int | None = None, password: str | None = None, host: str = "127.0.0.1"
+) -> Iterator[TrackingServer]:
+    """MLflow's server over ``store``, gone at the end with all its processes; its log lies beside ``artifacts``.
+
+    password: of its user ``admin``, whom it then asks for.
+    """
     port = port or free_port()
-    address = f"http://127.0.0.1:{port}"
+    address = f"http://{host}:{port}"
     command = [
-        *(sys.executable, "-m", "mlflow", "server", "--workers", "1", "--host", "127.0.0.1", "--port", str(port)),
+        *(sys.executable, "-m", "mlflow", "server", "--workers", "1", "--host", host, "--port", str(port)),
         *("--artifacts-destination", artifacts.resolve().as_uri()),
+        *(("--app-name", "basic-auth") if password else ()),
     ]
     # In the environment and not in the arguments, which every user of the machine can read.
     environment = os.environ | {"MLFLOW_BACKEND_STORE_URI": store, "MLFLOW_DISABLE_TELEMETRY": "true"}
+    if password:
+        environment |= _accounts(artifacts.parent, password)
     log = artifacts.parent / f"mlflow-server-{port}.log"
     with log.open("ab") as output:
         process = subprocess.Popen(
@@ -168,6 +176,19 @@ def mlflow_server(store: str, artifacts: Path, port: int | None = None) -> Itera
             with suppress(subprocess.TimeoutExpired):
                 process.wait(10)
         server.kill()
+
+
+def _accounts(folder: Path, password: str) -> dict[str, str]:
+    """Settings of a server with one user, from the file that the image has."""
+    text = (Path(__file__).parent.parent / "docker" / "mlflow-auth.ini").read_text()
+    settings = folder / "accounts.ini"
+    settings.write_text(text.replace("sqlite:////data/", f"sqlite:///{folder}/"))
+    return {
+        "MLFLOW_AUTH_CONFIG_PATH": str(settings),
+        "MLFLOW_AUTH_ADMIN_USERNAME": "admin",
+        "MLFLOW_AUTH_ADMIN_PASSWORD": password,
+        "MLFLOW_FLASK_SERVER_SECRET_KEY": secrets.token_hex(32),
+    }
 
 
 def chromium() -> str:
@@ -197,3 +218,45 @@ def _is_healthy(address: str) -> bool:
         return requests.get(f"{address}/health", timeout=5).ok
     except requests.RequestException:
         return False
+
+
+@dataclass
+class Service:
+    """``dicestudy serve`` at ``address``; ``log``: what it has printed so far."""
+
+    address: str
+    process: subprocess.Popen[bytes]
+    log_file: Path
+
+    @property
+    def log(self) -> str:
+        return self.log_file.read_text()
+
+
+@contextmanager
+def dicestudy_service(store: str, storage: Path, log: Path, *options: str, **environment: str) -> Iterator[Service]:
+    """The REST service on these records, gone at the end with its workers."""
+    port = free_port()
+    names = {"DICESTUDY_STORE": store, "DICESTUDY_STORAGE": str(storage), **environment}
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("DICESTUDY_")}
+    command = [sys.executable, "-m", "study.cli", "serve", "--port", str(port), *options]
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, env=kept | names, stdout=output, stderr=subprocess.STDOUT)
+    service = Service(f"http://127.0.0.1:{port}", process, log)
+    try:
+        deadline = time.monotonic() + SECONDS_TO_START
+        while True:
+            with suppress(requests.RequestException):
+                if requests.get(f"{service.address}/healthz", timeout=5).ok:
+                    break
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"the service does not answer at {service.address}:\n{service.log}")
+            time.sleep(0.05)
+        yield service
+    finally:
+        process.terminate()
+        try:
+            process.wait(15)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()

@@ -82,3 +82,8 @@ def fits_on(device: torch.device, data: PreparedData) -> bool:
     free, _ = torch.cuda.mem_get_info(device)
     arrays: list[Sequence[NDArray[np.generic]]] = [data.images, data.labels]
     return sum(one.nbytes for kind in arrays for one in kind) <= KEPT_SHARE * free
+
+
+def visible_gpus() -> int:
+    """GPUs that torch can use in this process."""
+    return torch.cuda.device_count()

@@ -36,8 +36,7 @@ def score_cases(
     network.eval()
     scores: list[CaseScore] = []
     for index in indices:
-        image = computing.tensor(np.array(data.images[index])[np.newaxis])
-        probabilities = predict(network, image, data.patch, computing, overlap)[0]
+        probabilities = _predict_case(network, data, index, computing, overlap)
         truth = data.truths[index]
         if truth is None:
             maps = computing.harden(probabilities[None])[0].cpu().numpy()
@@ -57,6 +56,22 @@ def score_cases(
             voxel_ml=voxel_ml(sides),
         )
     return scores
+
+
+@torch.no_grad()
+def find_maps(
+    network: nn.Module, data: PreparedData, index: int, computing: Computing, overlap: float
+) -> NDArray[np.bool_]:
+    """Maps (class, *space) that the network finds in one prepared case, in the prepared space."""
+    network.eval()
+    found = computing.harden(_predict_case(network, data, index, computing, overlap)[None])
+    maps: NDArray[np.bool_] = found[0].cpu().numpy()
+    return maps
+
+
+def _predict_case(network: nn.Module, data: PreparedData, index: int, computing: Computing, overlap: float) -> Tensor:
+    image = computing.tensor(np.array(data.images[index])[np.newaxis])
+    return predict(network, image, data.patch, computing, overlap)[0]
 
 
 def predict(network: nn.Module, image: Tensor, patch: Shape, computing: Computing, overlap: float) -> Tensor:

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from trainers.assignment import assign
@@ -22,13 +23,14 @@ from trainers.batch import Batch, Cases
 from trainers.checkpoint import Progress, load_checkpoint, save_checkpoint
 from trainers.data.prepared import PreparedData
 from trainers.evaluation import TrialLoss, evaluate, place, use_device
+from trainers.examples import save_examples
 from trainers.losses import make_loss
 from trainers.memory import fits_on, is_out_of_memory, keep_freed, peak_mib, release, start_measuring
 from trainers.metrics import CaseScore, mean_dsc, summarise
 from trainers.networks import build_network
 from trainers.outcome import TrialResult, load_result, save_result
 from trainers.patches import Corner, draw_corner
-from trainers.scoring import score_cases
+from trainers.scoring import find_maps, score_cases
 from trainers.spec import ProtocolSpec, TrialSpec
 from trainers.targets import target_hashes
 
@@ -99,6 +101,7 @@ def _run(training: _Training, folder: Path, report: Report) -> TrialResult:
         reason="collapsed: nothing is found in any held-out case" if collapsed else "",
         metrics=summarise(scores, spec.empty),
     )
+    save_examples(folder, training.data, training.cases.held_out, spec.empty.classes, training.find)
     save_result(folder, result, scores)
     return result
 
@@ -207,6 +210,10 @@ class _Training:
             return score_cases(self.network, data, held_out, self.cases.hidden, self.computing, overlap)
         # The space of training is the labels' own: the last validation has scored it, if it saw the same weights.
         return scores if epoch == progress.epoch else self.evaluate()[1]
+
+    def find(self, index: int) -> NDArray[np.bool_]:
+        """Maps (class, *space) that the network finds in a prepared case."""
+        return find_maps(self.network, self.data, index, self.computing, self.spec.protocol.patches.overlap)
 
     def evaluate(self) -> tuple[float, list[CaseScore]]:
         """Loss under the labeling in force and scores against full labels, on the held-out cases' patches.

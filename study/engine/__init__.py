@@ -7,17 +7,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from study.engine.supply import Supply
 from study.spec import ResourceSpec
 from study.storage import Storage
 from trainers.data.preparation import Work, one_by_one
-from trainers.spec import TrialSpec
 
 
 @dataclass(frozen=True)
 class Event:
-    """What happened to a trial: it started, has a new epoch, ended with a result, or was lost without one."""
+    """What happened to a trial.
 
-    kind: Literal["started", "epoch", "ended", "lost"]
+    It started, has a new epoch, waits for the storage, ended with a result, or was lost without one.
+    """
+
+    kind: Literal["started", "epoch", "waits", "ended", "lost"]
     key: str
     reason: str = ""
 
@@ -42,6 +45,18 @@ class Circumstances:
     scratch: Path
 
 
+@dataclass(frozen=True)
+class Node:
+    """One machine of an engine: its identity there, its address, and the GPUs that the engine counts on it."""
+
+    id: str
+    address: str
+    gpus: float = 0.0
+
+    def __str__(self) -> str:
+        return f"node {self.address}"
+
+
 class Engine(Protocol):
     """Where work is done; use as a context."""
 
@@ -51,8 +66,11 @@ class Engine(Protocol):
     def spread(self, work: Work, numbers: Sequence[int]) -> Iterable[dict[str, Any]]:
         """Do the work on every number, in any order; the results as they come."""
 
-    def run_trials(self, trials: Sequence[TrialSpec], given: Circumstances) -> None:
-        """Run the trials; returns when all are over."""
+    def ask_nodes(self, question: Callable[[str], Any]) -> Iterable[tuple[Node, Any]]:
+        """Put a question to every machine, which gets its identity; its answer, or in words why there is none."""
+
+    def run_trials(self, supply: Supply, given: Circumstances) -> None:
+        """Run what the supply gives, and tell it how each trial ended; returns when it is over and all are."""
 
 
 class InlineEngine:
@@ -68,15 +86,25 @@ class InlineEngine:
         """Do the work here."""
         return one_by_one(work, numbers)
 
-    def run_trials(self, trials: Sequence[TrialSpec], given: Circumstances) -> None:
+    def ask_nodes(self, question: Callable[[str], Any]) -> Iterator[tuple[Node, Any]]:
+        """Ask this process."""
+        here = Node("here", "here")
+        yield here, question(here.id)
+
+    def run_trials(self, supply: Supply, given: Circumstances) -> None:
         """Run the trials here."""
         from study.worker import work
 
-        for spec in trials:
-            if given.should_stop():
-                return
+        # Nothing runs beside this, so a supply that has nothing now has nothing to wait for either.
+        while not given.should_stop() and (spec := supply.next()) is not None:
             given.listen(Event("started", spec.key))
-            work(spec, given.storage, tell=lambda _, key=spec.key: given.listen(Event("epoch", key)))  # type: ignore[misc]
+            work(
+                spec,
+                given.storage,
+                tell=lambda _, key=spec.key: given.listen(Event("epoch", key)),  # type: ignore[misc]
+                complain=lambda why, key=spec.key: given.listen(Event("waits", key, why)),  # type: ignore[misc]
+            )
+            supply.tell(spec.key, given.storage.result(spec.key))
             given.listen(Event("ended", spec.key))
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 import os
 import socket
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from study.engine import Node
 from study.plan import local_gpus
 from study.spec import ResourceSpec
 from trainers.errors import Fault, InputError
@@ -29,6 +30,10 @@ _OURS = {
 }
 
 SECONDS_TO_ANSWER = 10
+SECONDS_FOR_NODES = 120
+"""A node that is asked first loads Python and our packages, from a cold and shared disk perhaps."""
+OWN_TOKEN = Path.home() / ".ray" / "auth_token"
+"""Where Ray keeps the token that it makes."""
 LOCAL_OBJECT_STORE = 256 * 2**20
 """Ray's shared memory [bytes] on this machine; the data is mapped from files, so little passes through it."""
 
@@ -70,9 +75,8 @@ def quiet_environment(stock_loggers: bool = False) -> None:
 def session(address: str | None) -> Iterator[None]:
     """A connection to Ray for as long as the trials run."""
     quiet_environment()
-    if address is not None and _has_token():
-        # Ray itself uses a token that is there for a cluster that it starts, but not for one that it joins.
-        os.environ.setdefault("RAY_AUTH_MODE", "token")
+    if address is not None:
+        require_token()
     import ray
 
     options: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
@@ -89,6 +93,7 @@ def session(address: str | None) -> Iterator[None]:
             wanted = "set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN, or RAY_AUTH_TOKEN_PATH to a file with it"
             raise InputError(Fault(f"address {address}", "the Ray cluster refuses our token", wanted)) from None
         raise _no_cluster(address, str(error).splitlines()[0]) from None
+    _hide_own_token()
     # What goes wrong reaches the listener; its traceback would only tear the progress line.
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     try:
@@ -114,7 +119,49 @@ def _no_cluster(address: str | None, why: str) -> InputError:
     )
 
 
-def _has_token() -> bool:
-    """Whether Ray would find an authentication token."""
-    named = {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & set(os.environ)
-    return bool(named) or (Path.home() / ".ray" / "auth_token").exists()
+def ask_nodes(question: Callable[[str], Any]) -> Iterator[tuple[Node, Any]]:
+    """Put a question to every living node; its answer, or in words why there is none."""
+    import ray
+    from ray.exceptions import RayError
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    asked = []
+    for entry in ray.nodes():
+        if entry["Alive"]:
+            node = Node(entry["NodeID"], entry["NodeManagerAddress"], entry["Resources"].get("GPU", 0.0))
+            # None of its processors: it is also asked while all of them are busy.
+            there = NodeAffinitySchedulingStrategy(node.id, soft=False)
+            task = ray.remote(num_cpus=0, max_retries=0)(_put).options(scheduling_strategy=there)
+            asked.append((node, task.remote(question, node.id)))
+    for node, answer in asked:
+        try:
+            yield node, ray.get(answer, timeout=SECONDS_FOR_NODES)
+        except RayError as error:
+            # The last line is the error itself, what stands above is where it happened.
+            yield node, str(error).strip().splitlines()[-1] or type(error).__name__
+
+
+def _put(question: Callable[[str], Any], node: str) -> Any:
+    return question(node)
+
+
+def require_token() -> None:
+    """Have Ray use the authentication token that is there, before it is imported.
+
+    Ray itself does so for a cluster that it starts, but not for one that it joins.
+
+    Raises: InputError if others can read the file that ``RAY_AUTH_TOKEN_PATH`` names.
+    """
+    named = os.environ.get("RAY_AUTH_TOKEN_PATH")
+    if named and Path(named).exists() and Path(named).stat().st_mode & 0o077:
+        raise InputError(Fault(named, "others can read the cluster's token", f"chmod 600 {named}"))
+    _hide_own_token()
+    if named or "RAY_AUTH_TOKEN" in os.environ or OWN_TOKEN.exists():
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
+
+
+def _hide_own_token() -> None:
+    """Ray writes the token of clusters that it starts so that all users of the machine can read it."""
+    with suppress(OSError):
+        if OWN_TOKEN.stat().st_mode & 0o077:
+            OWN_TOKEN.chmod(0o600)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from study.engine import Circumstances, Event, Listener
-from study.engine.cluster import compare_resources, session
+from study.engine import Circumstances, Event, Listener, Node
+from study.engine.cluster import ask_nodes, compare_resources, session
+from study.engine.supply import Supply
+from study.spec import ResourceSpec
 from study.storage import Storage
 from trainers.data.preparation import Work
 from trainers.spec import TrialSpec
@@ -18,6 +21,11 @@ RETRIES = 3
 """How often a trial is started again after its machine or process went away; its own faults are results."""
 TASK_CASES = 8
 """The most cases that one Ray task prepares."""
+MOST_WAITING = 256
+"""Actors that may be on their way up at once."""
+AHEAD = 1
+"""Trials asked for beyond those that there is room for, so that an actor that gets free has work; a search that
+asks later knows more."""
 
 
 class RayEngine:
@@ -56,9 +64,18 @@ class RayEngine:
             for results in ray.get(done):
                 yield from results
 
-    def run_trials(self, trials: Sequence[TrialSpec], given: Circumstances) -> None:
-        """Run the trials with Ray Tune."""
+    def ask_nodes(self, question: Callable[[str], Any]) -> Iterator[tuple[Node, Any]]:
+        """Ask every node that is alive, by a task that runs there."""
         self._start()
+        return ask_nodes(question)
+
+    def run_trials(self, supply: Supply, given: Circumstances) -> None:
+        """Run with Ray Tune what the supply gives."""
+        self._start()
+        # The engine never goes on from a snapshot of Tune's; each would write down every trial so far.
+        os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", str(10**9))
+        # ``_suggestions`` says how many wait; Tune would start one actor at a time.
+        os.environ.setdefault("TUNE_MAX_PENDING_TRIALS_PG", str(MOST_WAITING))
         from ray import tune
 
         if self.address is not None:
@@ -66,16 +83,14 @@ class RayEngine:
 
             compare_resources(given.resources, ray.cluster_resources(), f"the cluster at {self.address}")
         given.scratch.mkdir(parents=True, exist_ok=True)
-        shared = {"storage": str(given.storage.root.resolve()), "device": "cuda" if given.resources.gpus else "cpu"}
-        jobs = [{"key": spec.key, "spec": spec.model_dump_json(), **shared} for spec in trials]
         needs = {"cpu": given.resources.cpus, "gpu": given.resources.gpus}
         tuner = tune.Tuner(
             tune.with_resources(_run_job, needs),
-            param_space={"job": tune.grid_search(jobs)},
             tune_config=tune.TuneConfig(
+                search_alg=_suggestions(supply, given),
+                num_samples=-1,
                 # An actor that lives on keeps torch imported and the data mapped.
                 reuse_actors=True,
-                max_concurrent_trials=given.resources.concurrent,
                 trial_name_creator=lambda trial: trial.config["job"]["key"],
                 trial_dirname_creator=lambda trial: trial.config["job"]["key"],
             ),
@@ -111,7 +126,65 @@ def _run_job(config: dict[str, Any]) -> None:
         Storage(Path(job["storage"])),
         job["device"],
         tell=lambda record: tune.report({"epoch": record["epoch"]}),
+        complain=lambda why: tune.report({"waits": why}),
     )
+
+
+def _suggestions(supply: Supply, given: Circumstances) -> Any:
+    from ray.tune.search import Searcher
+
+    class Suggestions(Searcher):  # type: ignore[misc]
+        """The supply as Tune asks for it; Tune's driver holds no trial before there is room for it."""
+
+        def __init__(self, supply: Supply, given: Circumstances) -> None:
+            super().__init__()
+            self.supply, self.given = supply, given
+            self.live: dict[str, str] = {}
+
+        def __getstate__(self) -> dict[str, Any]:
+            return {}  # Tune pickles itself to be restored, which we never do; a supply cannot be pickled
+
+        def set_search_properties(self, *_: Any, **__: Any) -> bool:
+            return True  # there is no metric of Tune's to follow
+
+        def suggest(self, trial_id: str) -> Any:
+            if self.supply.over:
+                return Searcher.FINISHED
+            if self.given.should_stop() or len(self.live) >= _room(self.given.resources):
+                return None
+            spec = self.supply.next()
+            if spec is None:
+                return Searcher.FINISHED if self.supply.over else None
+            self.live[trial_id] = spec.key
+            job = {
+                "key": spec.key,
+                "spec": spec.model_dump_json(),
+                "storage": str(self.given.storage.root.resolve()),
+                "device": "cuda" if self.given.resources.gpus else "cpu",
+            }
+            return {"job": job}
+
+        def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+            pass  # a result is read where the trial left it, once it is over
+
+        def on_trial_complete(self, trial_id: str, result: Any = None, error: bool = False) -> None:  # noqa: ARG002
+            key = self.live.pop(trial_id, None)
+            if key is not None:
+                self.supply.tell(key, self.given.storage.result(key))
+
+    return Suggestions(supply, given)
+
+
+def _room(resources: ResourceSpec) -> int:
+    """Trials to have in hand: those that fit on the nodes that are there now, and a few more."""
+    import ray
+
+    if resources.concurrent is not None:
+        return resources.concurrent
+    there = ray.cluster_resources()
+    wanted = {"CPU": resources.cpus, "GPU": resources.gpus}
+    fit = min(int(there.get(name, 0) / amount) for name, amount in wanted.items() if amount)
+    return max(fit, 1) + AHEAD
 
 
 def _callback(listen: Listener) -> Any:
@@ -124,13 +197,14 @@ def _callback(listen: Listener) -> Any:
             self.listen = listen
 
         def __getstate__(self) -> dict[str, Any]:
-            return {}  # Tune pickles itself to be restored, which we never do; a listener cannot be pickled
+            return {}  # as above
 
         def on_trial_start(self, *_: Any, trial: Any, **__: Any) -> None:
             self.listen(Event("started", trial.config["job"]["key"]))
 
-        def on_trial_result(self, *_: Any, trial: Any, **__: Any) -> None:
-            self.listen(Event("epoch", trial.config["job"]["key"]))
+        def on_trial_result(self, *_: Any, trial: Any, result: dict[str, Any], **__: Any) -> None:
+            kind: Literal["waits", "epoch"] = "waits" if "waits" in result else "epoch"
+            self.listen(Event(kind, trial.config["job"]["key"], result.get("waits", "")))
 
         def on_trial_complete(self, *_: Any, trial: Any, **__: Any) -> None:
             self.listen(Event("ended", trial.config["job"]["key"]))

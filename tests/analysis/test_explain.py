@@ -6,7 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.explain import LabelStatistics, member_of, predict, predict_crossing
+from analysis import explain
+from analysis.advice import COLLAPSED_TO, IGNORE_MARGIN, advice_text, advise
+from analysis.explain import LabelStatistics, crossing_at, member_of, predict, predict_crossing, push_curve
+from bench.explain import Slice, fit, left_out_errors
 
 HALF = LabelStatistics(labelled=36, emptied=36, empty=0, labelled_volume=392.0, hidden_volume=392.0)
 
@@ -94,6 +97,51 @@ def test_the_crossing_lies_where_it_was_measured():
     assert predict_crossing(small, "I", 2) < predict_crossing(HALF, "I", 2)
     # A batch-wise loss learns at any ε.
     assert predict_crossing(HALF, "BI", 2) is None
+
+
+def test_a_crossing_is_where_the_push_is_the_one_asked_for():
+    eps = crossing_at(HALF, "I", 2, 0.3)
+    assert push_curve(HALF, "I", 2, [eps])[0] == pytest.approx(0.3)
+    assert crossing_at(HALF, "I", 2, 50.0) is None
+
+
+def test_a_longer_training_needs_less_push_within_what_was_studied(monkeypatch):
+    monkeypatch.setattr(explain, "TRAINING_POWER", 1.0)
+    low, usual, high = (predict_crossing(HALF, "I", 2, training=explain.TRAINING * factor) for factor in (0.5, 1, 2))
+    assert usual == predict_crossing(HALF, "I", 2)
+    pushes = [push_curve(HALF, "I", 2, [eps])[0] for eps in (low, usual, high)]
+    assert pushes == pytest.approx([2 * pushes[1], pushes[1], pushes[1] / 2])
+    beyond = [predict_crossing(HALF, "I", 2, training=explain.TRAINING_RANGE[1] * factor) for factor in (1, 100)]
+    assert beyond[0] == beyond[1]
+    # Batch-wise losses were not studied so.
+    assert predict(HALF, "BI", 1e-7, 2, training=1e-3) == predict(HALF, "BI", 1e-7, 2)
+    eps = 1.2 * usual
+    assert predict(HALF, "I", eps, 4, training=0.5 * explain.TRAINING).outcome != "learns_empty"
+
+
+def test_advice_keeps_away_from_the_crossing_and_from_collapse():
+    found = advise(10.0, 196.0, risky=False)
+    assert found.ignore_to == 10.0 / IGNORE_MARGIN
+    assert found.learn_from >= 196.0
+    assert found.avoid is None
+    low, high = advise(10.0, 196.0, risky=True).avoid
+    assert low <= 19.6
+    assert high == COLLAPSED_TO * 196.0
+    assert advise(None, 196.0, risky=True) is None
+    assert "to ignore emptied maps ε ≤" in advice_text("Φ=I, B=2", found, 196.0)
+    assert "trainings collapsed" in advice_text("Φ=I, B=2", advise(10.0, 196.0, risky=True), 196.0)
+
+
+def test_the_fit_of_the_bench_finds_the_power_that_slices_were_made_with():
+    made = []
+    for training in (1.0, 2.0, 4.0, 8.0):
+        eps = crossing_at(HALF, "I", 2, 0.3 / training)
+        made.append(Slice("", HALF, 2, eps, None, None, (eps / 1.2, eps * 1.2), training))
+    found = fit(made, with_power=True)
+    assert (10**found.level, found.power) == pytest.approx((0.3, 1.0))
+    assert left_out_errors(made, with_power=True) == pytest.approx(0, abs=1e-6)
+    assert fit(made, with_power=False).power == 0
+    assert max(abs(left_out_errors(made, with_power=False))) > 0.3
 
 
 @given(st.floats(1e-7, 1e6), st.sampled_from(["I", "CI", "BI", "BCI"]), st.integers(1, 8))

@@ -44,3 +44,14 @@ def test_outcomes_are_counted_where_they_can_be_told(mapped):
 def test_entries_of_other_settings_are_not_compared(mapped):
     assert foretell([entry("v_hat", "ignores", phi="BI")], mapped)["slices"] == []
     assert foretell([entry("v_hat", "ignores", labeling="full")], mapped)["cells"] == []
+
+
+def test_entries_that_name_their_cell_fit_by_it_alone(mapped):
+    points = mapped["slices"][0]["points"]
+    named = [entry(point["eps_written"], "ignores", cell=point["cell"]) for point in points]
+    other = [
+        entry(point["eps_written"], "learns_empty", crossing=1e3, cell=f"other-{n}") for n, point in enumerate(points)
+    ]
+    found = foretell([*other, *named], mapped)
+    assert found["slices"][0]["predicted"] == 10.0
+    assert [cell["predicted"] for cell in found["cells"]] == ["ignores"] * len(points)

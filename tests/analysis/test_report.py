@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from analysis.answers import table_one, transition_map
 from analysis.cells import cell_metrics
+from analysis.examples import ExampleCase, Panel, Setup
 from analysis.findings import find
 from analysis.labels import crossing_text, figure, fixed, label, p_value, ranged
 from analysis.plots import draw_roc, draw_transition, new_figure
@@ -206,10 +207,17 @@ def test_the_report_gives_the_same_figures_as_each_answer_by_itself(demo):
 
 
 def test_every_number_leads_to_its_cell_and_every_cell_to_its_run(demo, rng):
-    cell = demo.trials["cell"].iloc[0]
-    page = Page(render_report(demo, ABOUT, rng, links={cell: "http://runs/1"}))
-    assert {f"cell-{each}" for each in demo.trials["cell"].unique()} <= set(page.ids)
-    assert "http://runs/1" in page.references
+    cells = demo.trials["cell"].unique()
+    raw = render_report(demo, ABOUT, rng, links={cell: f"http://runs/{cell}" for cell in cells})
+    page = Page(raw)
+    assert {f"cell-{cell}" for cell in cells} <= set(page.ids)
+    assert {f"http://runs/{cell}" for cell in cells} <= set(page.references)
+    # In the map as well, and beside every mention of a cell.
+    assert set(re.findall(r'<a href="([^"]+)" target="_blank" rel="noopener" data-told', raw)) > {
+        "http://runs/cell-001"
+    }
+    assert raw.count('<a href="#cell-') == raw.count('title="its run in the tracking server"') > len(cells)
+    assert "http://" not in " ".join(Page(render_report(demo, ABOUT, np.random.default_rng(0))).references)
     assert set(demo.trials["key"]) <= set(page.text.split())
 
 
@@ -226,15 +234,23 @@ def test_the_report_shows_predictions_learning_and_examples_where_they_are_given
             for group in "AB"
         ]
     )
-    truth = np.eye(4)
-    example = {"cell": demo.trials["cell"].iloc[0], "caption": "Case B00", "image": truth, "truth": truth}
-    examples = [example | {"predictions": {"I": truth}}]
-    raw = render_report(demo, ABOUT, rng, explained=explained, epochs=epochs, examples=examples)
+    truth = np.eye(4, dtype=bool)
+    setup = Setup(demo.trials["cell"].iloc[0], demo.trials["key"].iloc[0], "ignores")
+    panels = (Panel(setup, truth, 0.5), Panel(setup, np.zeros((4, 4), dtype=bool), None))
+    shown = ExampleCase("B00", "B", "tumor", True, 5.25, 1.0, truth.astype(np.uint8), truth, panels)
+    raw = render_report(demo, ABOUT, rng, explained=explained, epochs=epochs, examples=[shown])
     text = Page(raw).text
     assert "The outcome was foretold in 1 of 1 cells" in text
     assert "over 1 epochs" in text
-    assert "Case B00" in text
+    assert "B00, group B (emptied), 5.25 ml" in text
+    assert "ignores; DSC 0.50" in text
+    assert "ignores; no DSC, empty" in text
+    assert {ref[0] for ref in Page(raw).references if not ref.startswith("data:image/png;base64,")} == {"#"}
     assert 'class="foretold"' in raw
+
+
+def test_a_report_without_pictures_says_so(demo, rng):
+    assert "No pictures: none of the trials at hand kept slices" in Page(render_report(demo, ABOUT, rng)).text
 
 
 def test_summary_reads_well(demo, rng):

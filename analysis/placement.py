@@ -1,0 +1,200 @@
+"""Where the next trials tell most about a crossing, and what those that are over say of it: numbers only.
+
+The model: at all else fixed, each trial ignores the emptied maps below a place t of its own and learns them above
+it, x = log10 ε; places of trials scatter as N(μ, s²), and μ is the crossing. A trial at x is then seen to
+
+    ignore      with Φ((μ − x − h) / s)        h: half the width of one trial's own switch
+    learn empty with Φ((x − h − μ) / s)
+    lie between with what is left
+
+and with a small chance it does anything, whatever x is. A collapsed trial says nothing of the side it is on. The
+posterior of μ and s is kept on a grid; every trial counts for itself, so no seed should come twice in a slice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import ndtr
+
+from analysis.outcomes import IGNORES_FROM, LEARNS_EMPTY_TO
+from analysis.statistics import LEVEL, FloatArray
+
+STEP = 0.05
+"""Decades between two places of the grid."""
+SPREADS = np.array([0.05, 0.1, 0.15, 0.2, 0.3, 0.45, 0.7])
+"""s [decades]: generated brains showed 0.15 to 0.3 between seeds; wider ones leave room for other data."""
+SPREAD_WEIGHTS = np.array([0.02, 0.08, 0.18, 0.26, 0.26, 0.14, 0.06])
+HALF_SWITCH = 0.08
+"""h [decades]: one trial falls from 0.7 to 0.3 of its retention within about this on both sides."""
+LAPSE = 0.02
+"""Chance of an outcome that has nothing to do with ε, such as a run that ends half collapsed."""
+PRIOR_SCALE = 1.0
+"""Decades around the predicted crossing that hold half of the prior; its tails are Cauchy's."""
+PRIOR_FLOOR = 0.15
+"""Share of the prior that is even over the whole range, whatever was predicted."""
+
+NEAR = 0.3
+"""Decades around an ε in which collapses are counted for it."""
+
+IGNORED, MIXED, LEARNT, LOST = range(4)
+"""What a trial was seen to do; LOST: collapsed, diverged or failed, which tells of no side."""
+Codes = npt.NDArray[np.intp]
+
+
+def code_of(retention: float, *, lost: bool = False) -> int:
+    """What a trial did, by its retention."""
+    if lost or not 0.0 <= retention <= 1.0:
+        return LOST
+    return IGNORED if retention >= IGNORES_FROM else LEARNT if retention <= LEARNS_EMPTY_TO else MIXED
+
+
+@dataclass(frozen=True)
+class Located:
+    """The crossing in log10 ε with its 95 % interval; ``inside``: the chance that it lies in the range at all."""
+
+    crossing: float
+    low: float
+    high: float
+    inside: float
+    n: int
+
+    @property
+    def width(self) -> float:
+        """Decades from end to end."""
+        return self.high - self.low
+
+
+class Posterior:
+    """What is known of one slice: weights over places of the crossing and spreads, (place, spread), summing to 1."""
+
+    def __init__(self, low: float, high: float, predicted: float | None = None) -> None:
+        """``low``, ``high``: log10 of the range of ε; ``predicted``: of the expected crossing, None without."""
+        self.low, self.high = low, high
+        # A decade beyond each end: a crossing outside the range is a finding of its own.
+        count = round((high - low + 2) / STEP) + 1
+        self.places = np.linspace(low - 1, high + 1, count)
+        self.weights = prior_of(self.places, predicted)[:, None] * SPREAD_WEIGHTS[None, :]
+        self.n = 0
+        self._seen: list[tuple[float, float]] = []
+
+    def see(self, log10_eps: float, code: int) -> None:
+        """Take in one trial."""
+        self._seen.append((log10_eps, float(code == LOST)))
+        if code == LOST:
+            return
+        self.weights = self.weights * self.chances(np.array([log10_eps]))[0, code]
+        self.weights /= self.weights.sum()
+        self.n += 1
+
+    def locate(self) -> Located:
+        """The median and the shortest interval that holds ``LEVEL`` of the posterior."""
+        over = self.weights.sum(axis=1)
+        sums = np.concatenate([[0.0], np.cumsum(over)])
+        edges = np.concatenate([self.places - STEP / 2, [self.places[-1] + STEP / 2]])
+        ends = np.interp(np.minimum(sums + LEVEL, 1.0), sums, edges)
+        ends[sums + LEVEL > 1.0 + 1e-12] = np.inf
+        start = int(np.argmin(ends - edges))
+        inside = float(over[(self.places >= self.low) & (self.places <= self.high)].sum())
+        middle = float(np.interp(0.5, sums, edges))
+        return Located(middle, float(edges[start]), float(ends[start]), inside, self.n)
+
+    def candidates(self) -> FloatArray:
+        """Places of ε inside the range that are worth asking: between the posterior's outer quantiles."""
+        sums = np.cumsum(self.weights.sum(axis=1))
+        first, last = np.searchsorted(sums, [0.005, 0.995])
+        inside = self.places[max(first - 2, 0) : last + 3]
+        inside = inside[(inside >= self.low) & (inside <= self.high)]
+        if not len(inside):
+            return np.array([self.low, self.high])
+        return np.asarray(inside[:: max(1, len(inside) // 48)], dtype=np.float64)
+
+    def loss_rate(self, log10_eps: FloatArray) -> FloatArray:
+        """Share of trials near each ε that collapsed or diverged, drawn to a tenth of one."""
+        if not self._seen:
+            return np.full(len(log10_eps), 0.1)
+        x, lost = np.array(self._seen).T
+        near = np.abs(log10_eps[:, None] - x[None, :]) <= NEAR
+        return np.asarray((near @ lost + 0.1) / (near.sum(axis=1) + 1), dtype=np.float64)
+
+    def chances(self, x: FloatArray) -> FloatArray:
+        """Chances of each outcome at each ε under each place and spread, (ε, outcome, place, spread)."""
+        z = (self.places[None, :, None] - x[:, None, None]) / SPREADS[None, None, :]
+        h = HALF_SWITCH / SPREADS[None, None, :]
+        ignores, learns = ndtr(z - h), ndtr(-z - h)
+        seen = np.stack([ignores, np.maximum(1 - ignores - learns, 0.0), learns], axis=1)
+        return np.asarray((1 - LAPSE) * seen + LAPSE / 3, dtype=np.float64)
+
+
+def prior_of(places: FloatArray, predicted: float | None) -> FloatArray:
+    """Weights of the places before any trial: a Cauchy about the prediction over an even floor, or even."""
+    even = np.full(len(places), 1.0 / len(places))
+    if predicted is None:
+        return even
+    peak = 1.0 / (1.0 + ((places - predicted) / PRIOR_SCALE) ** 2)
+    return np.asarray(PRIOR_FLOOR * even + (1 - PRIOR_FLOOR) * peak / peak.sum(), dtype=np.float64)
+
+
+def choose(posterior: Posterior, pending: Sequence[float] = ()) -> tuple[float, float]:
+    """The ε [log10] that tells most beside the ``pending`` ones, and the bits it is expected to tell.
+
+    What the pending trials will have told is not known, so the gain is the mean over their likely outcomes, each
+    taken in as if it had been seen: trials that are asked at once spread by themselves.
+    """
+    places = posterior.candidates()
+    chances = posterior.chances(places)
+    odds, supposed = _suppose(posterior, pending)
+    gains = np.sum([chance * _gains(chances, weights) for chance, weights in zip(odds, supposed, strict=True)], axis=0)
+    # A trial that collapses tells nothing.
+    gains = gains * (1 - posterior.loss_rate(places))
+    best = int(np.argmax(gains))
+    return float(places[best]), float(gains[best])
+
+
+def _gains(chances: FloatArray, weights: FloatArray) -> FloatArray:
+    """Bits about the crossing that one trial at each ε is expected to tell: the information I(outcome; μ)."""
+    joint = np.einsum("aops,ps->aop", chances, weights, optimize=True)
+    blind, over = joint.sum(axis=2), weights.sum(axis=1)
+    told = -_bits(joint).sum(axis=(1, 2)) + _bits(over).sum()
+    return np.asarray(_bits(blind).sum(axis=1) - told, dtype=np.float64)
+
+
+def _bits(chance: FloatArray) -> FloatArray:
+    """−p log2 p."""
+    return np.asarray(-chance * np.log2(np.maximum(chance, 1e-300)), dtype=np.float64)
+
+
+MOST_SUPPOSED = 12
+"""Combinations of outcomes of the pending trials that are followed."""
+
+
+def _suppose(posterior: Posterior, pending: Sequence[float]) -> tuple[FloatArray, FloatArray]:
+    """The likely combinations of the pending trials' outcomes: their odds, and the weights after each, stacked."""
+    odds, weights = np.ones(1), posterior.weights[None]
+    for x in pending:
+        joint = weights[:, None] * posterior.chances(np.array([x]))[0][None]  # (combination, outcome, place, spread)
+        chance = joint.sum(axis=(2, 3))
+        grown, joint = (odds[:, None] * chance).ravel(), joint.reshape(-1, *weights.shape[1:])
+        kept = np.argsort(-grown, kind="stable")[:MOST_SUPPOSED]
+        odds, weights = grown[kept], joint[kept] / chance.ravel()[kept][:, None, None]
+    return odds / odds.sum(), weights
+
+
+def shifted_predictions(predicted: Sequence[float | None], located: Sequence[Located | None]) -> list[float | None]:
+    """Predictions moved by what the slices found so far have in common: how far off theirs were.
+
+    The mean shift of those located to within a decade, drawn to 0 as if one slice had shown none. A slice of which
+    nothing was predicted takes the mean crossing of the others.
+    """
+    shifts = [
+        found.crossing - expected
+        for expected, found in zip(predicted, located, strict=True)
+        if expected is not None and found is not None and found.width < 1.0
+    ]
+    shift = sum(shifts) / (len(shifts) + 1)
+    known = [found.crossing for found in located if found is not None and found.width < 1.0]
+    anywhere = sum(known) / len(known) if known else None
+    return [anywhere if expected is None else expected + shift for expected in predicted]

@@ -1,0 +1,223 @@
+"""How many trials it takes to place a crossing: the transition's placement against grids, TPE and a Gaussian process.
+
+    python -m bench.search [--studies 200] [--workers 1 4 16] [--only transition grid tpe gp]
+
+Simulated studies of one slice: the crossing is drawn evenly over 12 decades of ε; each trial switches at a place of
+its own, normal about the crossing with a standard deviation of 0.15 to 0.3 decades, from a retention of 0.9 to 0.12,
+within 0.2 to 0.5 decades (from 90 to 10 %), with noise of 0.04; above ten times the crossing, for two decades, one
+trial in ten collapses.
+
+A slice is placed once the 95 % interval is within ±0.25 decades. All placements are judged by the same interval, that
+of ``analysis.placement``, with an even prior, so that they differ in nothing but where they put trials: TPE (Optuna)
+minimises |retention − ½|; the Gaussian process (scikit-learn: a Matérn kernel and noise, refitted for each trial)
+takes the place with the largest "straddle" 1.96 σ − |m − ½| (Bryan et al., 2005). With W workers, W trials are
+asked before any is told. A grid is run whole; the cheapest is looked for whose interval is narrow enough in 90 % of
+the studies.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from analysis.placement import LOST, Posterior, choose, code_of
+
+DECADES = (-6.0, 6.0)
+WIDTH = 0.5
+MOST = 120
+
+
+@dataclass
+class Slice:
+    """A slice to be found."""
+
+    rng: np.random.Generator
+
+    def __post_init__(self) -> None:
+        self.crossing = self.rng.uniform(*DECADES)
+        self.spread = self.rng.uniform(0.15, 0.3)
+
+    def train(self, x: float) -> float:
+        """Retention of one trial with a seed of its own; NaN where it collapsed."""
+        if 1 <= x - self.crossing <= 3 and self.rng.random() < 0.1:
+            return float("nan")
+        place = self.rng.normal(self.crossing, self.spread)
+        scale = self.rng.uniform(0.2, 0.5) / (2 * np.log10(9.0))
+        kept = 0.12 + 0.78 / (1 + 10 ** np.clip((x - place) / scale, -300, 300))
+        return float(np.clip(kept + self.rng.normal(0, 0.04), 0, 1))
+
+
+Ask = Callable[[int], list[float]]
+Tell = Callable[[list[float], list[float]], None]
+
+
+def transition(low: float, high: float, _: int) -> tuple[Ask, Tell]:
+    """Our own."""
+    posterior = Posterior(low, high)
+
+    def ask(workers: int) -> list[float]:
+        pending: list[float] = []
+        for _ in range(workers):
+            pending.append(choose(posterior, pending)[0])
+        return pending
+
+    def tell(places: list[float], values: list[float]) -> None:
+        for x, y in zip(places, values, strict=True):
+            posterior.see(x, code_of(y))
+
+    return ask, tell
+
+
+def tpe(low: float, high: float, seed: int) -> tuple[Ask, Tell]:
+    """Optuna's TPE on |retention − ½|."""
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=seed))
+    space = {"x": optuna.distributions.FloatDistribution(low, high)}
+    asked: list[optuna.Trial] = []
+
+    def ask(workers: int) -> list[float]:
+        asked[:] = [study.ask(space) for _ in range(workers)]
+        return [trial.params["x"] for trial in asked]
+
+    def tell(_: list[float], values: list[float]) -> None:
+        for trial, y in zip(asked, values, strict=True):
+            if np.isnan(y):
+                study.tell(trial, state=optuna.trial.TrialState.FAIL)
+            else:
+                study.tell(trial, abs(y - 0.5))
+
+    return ask, tell
+
+
+def gp(low: float, high: float, seed: int) -> tuple[Ask, Tell]:
+    """scikit-learn's Gaussian process with the straddle heuristic; pending trials are believed at their mean."""
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.gaussian_process import GaussianProcessRegressor
+    from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
+
+    warnings.simplefilter("ignore", ConvergenceWarning)
+    grid = np.linspace(low, high, 241)
+    seen: list[tuple[float, float]] = []
+    start = np.random.default_rng(seed).permutation(np.linspace(low, high, 5)).tolist()
+    kernel = ConstantKernel(0.15, (0.01, 1)) * Matern(2.0, (0.1, 12), nu=1.5) + WhiteKernel(0.01, (1e-3, 0.2))
+
+    def ask(workers: int) -> list[float]:
+        pending: list[float] = []
+        model = None
+        for _ in range(workers):
+            if start:
+                pending.append(start.pop())
+                continue
+            known = seen + [(x, 0.5 if model is None else float(model.predict([[x]])[0])) for x in pending]
+            if not known:
+                pending.append(float(grid[len(grid) // 2]))
+                continue
+            # The kernel is fitted to what was seen; for what is only believed it stays.
+            optimizer = None if model is not None else "fmin_l_bfgs_b"
+            model = GaussianProcessRegressor(model.kernel_ if model is not None else kernel, optimizer=optimizer)
+            model.fit([[x] for x, _ in known], [y - 0.5 for _, y in known])
+            mean, deviation = model.predict(grid[:, None], return_std=True)
+            pending.append(float(grid[np.argmax(1.96 * deviation - np.abs(mean))]))
+        return pending
+
+    def tell(places: list[float], values: list[float]) -> None:
+        seen.extend((x, y) for x, y in zip(places, values, strict=True) if not np.isnan(y))
+
+    return ask, tell
+
+
+METHODS = {"transition": transition, "tpe": tpe, "gp": gp}
+
+
+def one_study(method: str, workers: int, seed: int) -> dict[str, float]:
+    """Trials until the interval is narrow enough, and whether it holds the truth then."""
+    found = Slice(np.random.default_rng([seed, 1]))
+    ask, tell = METHODS[method](*DECADES, seed)
+    judge = Posterior(*DECADES)
+    trials = 0
+    while trials < MOST:
+        places = ask(workers)
+        values = [found.train(x) for x in places]
+        trials += len(places)
+        tell(places, values)
+        for x, y in zip(places, values, strict=True):
+            judge.see(x, code_of(y))
+        at = judge.locate()
+        if at.width <= WIDTH:
+            break
+    return _judged(judge, found, trials)
+
+
+def _judged(judge: Posterior, found: Slice, trials: int) -> dict[str, float]:
+    at = judge.locate()
+    return {
+        "trials": trials if at.width <= WIDTH else float("inf"),
+        "holds": float(at.low <= found.crossing <= at.high),
+        "near": float(abs(at.crossing - found.crossing) <= WIDTH / 2),
+    }
+
+
+def grids(studies: int) -> Iterator[dict[str, object]]:
+    """Grids of all spacings with several seeds, cheapest first."""
+    sizes = sorted(
+        ((round(12 / step) + 1) * seeds, step, seeds)
+        for step in (1.0, 0.75, 0.5, 0.4, 0.3, 0.25, 0.2, 0.15)
+        for seeds in range(1, 7)
+    )
+    for size, step, seeds in sizes:
+        results = []
+        for seed in range(studies):
+            found = Slice(np.random.default_rng([seed, 1]))
+            judge = Posterior(*DECADES)
+            for x in np.linspace(*DECADES, round(12 / step) + 1):
+                # Far away from the crossing every trial says the same; all are run and paid for all the same.
+                for _ in range(seeds):
+                    y = found.train(float(x))
+                    if code_of(y) != LOST:
+                        judge.see(float(x), code_of(y))
+            results.append(_judged(judge, found, size))
+        enough = float(np.mean([np.isfinite(each["trials"]) for each in results]))
+        yield {
+            "method": "grid", "step": step, "seeds": seeds, "trials": size, "narrow": enough,
+            "holds": _mean(results, "holds"), "near": _mean(results, "near"),
+        }  # fmt: skip
+        if enough >= 0.9:
+            return
+
+
+def _mean(results: list[dict[str, float]], name: str) -> float:
+    return float(np.mean([each[name] for each in results]))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--studies", type=int, default=200)
+    parser.add_argument("--workers", type=int, nargs="+", default=[1, 4, 16])
+    parser.add_argument("--only", nargs="+", default=[*METHODS, "grid"])
+    given = parser.parse_args()
+    for method in given.only:
+        if method == "grid":
+            for entry in grids(given.studies):
+                print(json.dumps(entry), flush=True)
+            continue
+        for workers in given.workers:
+            results = [one_study(method, workers, seed) for seed in range(given.studies)]
+            trials = np.array([each["trials"] for each in results])
+            summary = {
+                "method": method, "workers": workers, "median": float(np.median(trials)),
+                "mean, at most": float(np.minimum(trials, MOST).mean()),
+                "nine of ten within": float(np.quantile(trials, 0.9, method="higher")),
+                "holds": _mean(results, "holds"), "near": _mean(results, "near"),
+            }  # fmt: skip
+            print(json.dumps(summary), flush=True)
+
+
+if __name__ == "__main__":
+    main()
