@@ -1,5 +1,6 @@
 # make demo   the main job on generated data, from nothing but Python ≥ 3.11
 # make test   the tests       make check   what CI runs: lint, types, tests with everything they can use
+# make faults  faults injected into a study on several hosts (root, PostgreSQL; half an hour)
 # make bench  speed and memory against a peer in the same run
 # make calibrate  whether intervals cover and marks are true, on studies drawn from known curves (minutes)
 PYTHON ?= python3
@@ -7,7 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO := dicestudy-data/phantom.yaml
 
-.PHONY: demo test check bench calibrate lint clean
+.PHONY: demo test check bench faults calibrate lint clean
 
 # A stamp and not the folder: an installation that broke off is not taken for a whole one.
 $(VENV)/installed: pyproject.toml constraints.txt
@@ -32,7 +33,7 @@ demo: $(VENV)/installed
 	@printf '\nThe report: dicestudy-data/studies/phantom/report.html\nThe dashboard: $(BIN)/dicestudy dashboard\n'
 
 test: $(VENV)/installed
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .
@@ -46,6 +47,9 @@ bench: $(VENV)/installed
 	$(BIN)/python -m bench.losses
 	$(BIN)/python -m bench.preparation
 	$(BIN)/python -m bench.training
+
+faults: $(VENV)/installed
+	$(BIN)/python -m bench.faults -o docs/cluster.md
 
 calibrate: $(VENV)/installed
 	$(BIN)/python -m bench.calibrate

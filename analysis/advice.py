@@ -15,7 +15,7 @@ IGNORE_MARGIN = 4.0
 crossing [decades, as a factor]."""
 LEARN_FROM = 5.0
 """The least ε advised for learning empty maps [v̂]: beyond the peak of the empty map's gradient."""
-COLLAPSED_FROM, COLLAPSED_TO = 0.1, 5.0
+COLLAPSED_FROM, COLLAPSED_TO = 0.03, 5.0
 """ε [v̂] between which trials collapsed where batches without any labelled map are frequent."""
 RESTS_ON = "Dice at Φ = I on generated brains: seeds differ, and other data, networks and optimisers were not studied"
 

@@ -12,6 +12,7 @@ import pandas as pd
 
 from analysis.cells import cell_metrics, safe_names
 from analysis.outcomes import NOT_TOLD, Outcome, trial_scores
+from analysis.placed import fit_placed, is_placed
 from analysis.planes import planes_of
 from analysis.published import paper_figures
 from analysis.scores import StudyScores, study_scores
@@ -191,13 +192,11 @@ def _slice(
     if not kept:
         tally = ", ".join(f"{count} {outcome}" for outcome, count in _counts([*chain(*by_cell.values())]).items())
         return found | {"reason": f"no trial to fit: {tally}", "points": points}
-    fit = fit_transition(
-        [log10_eps[trial["cell"]] for trial in kept],
-        [trial["retention"] for trial in kept],
-        rng,
-        units=[f"{trial['fold']} {trial['seed']}" for trial in kept],
-        resampled=resampled[:, [trial["row"] for trial in kept]],
-    )
+    places, values = [log10_eps[trial["cell"]] for trial in kept], [trial["retention"] for trial in kept]
+    units = [f"{trial['fold']} {trial['seed']}" for trial in kept]
+    fit = fit_transition(places, values, rng, units=units, resampled=resampled[:, [trial["row"] for trial in kept]])
+    if is_placed(places, units):
+        fit = fit_placed(fit, places, values)
     return found | _crossing(fit, v_hat) | {"points": points}
 
 

@@ -112,6 +112,12 @@ class Posterior:
             return np.array([self.low, self.high])
         return np.asarray(inside[:: max(1, len(inside) // 48)], dtype=np.float64)
 
+    def support(self) -> slice:
+        """The places that hold all but a hundred-thousandth of the posterior at either end."""
+        sums = np.cumsum(self.weights.sum(axis=1))
+        first, last = np.searchsorted(sums, [1e-5, 1 - 1e-5])
+        return slice(int(first), int(last) + 1)
+
     def loss_rate(self, log10_eps: FloatArray) -> FloatArray:
         """Share of trials near each ε that collapsed or diverged, drawn to a tenth of one."""
         if not self._seen:
@@ -145,21 +151,51 @@ def choose(posterior: Posterior, pending: Sequence[float] = ()) -> tuple[float, 
     taken in as if it had been seen: trials that are asked at once spread by themselves.
     """
     places = posterior.candidates()
-    chances = posterior.chances(places)
+    kept = posterior.support()
+    chances = posterior.chances(places)[:, :, kept]
     odds, supposed = _suppose(posterior, pending)
-    gains = np.sum([chance * _gains(chances, weights) for chance, weights in zip(odds, supposed, strict=True)], axis=0)
+    measure = _narrowing if posterior.locate().width <= NARROW else _gains
+    each = [measure(chances, weights[kept]) for weights in supposed]
+    gains = np.sum([chance * gain for chance, gain in zip(odds, each, strict=True)], axis=0)
     # A trial that collapses tells nothing.
     gains = gains * (1 - posterior.loss_rate(places))
     best = int(np.argmax(gains))
     return float(places[best]), float(gains[best])
 
 
+NARROW = 1.5
+"""Decades of the interval under which the next trial is to narrow it, rather than to tell the most bits about μ:
+at the middle every trial tells as much, but those beside it show how far trials scatter, which sets its ends."""
+TIE = 0.1
+"""How much the bits count beside the narrowing, whose steps are those of the grid."""
+
+
 def _gains(chances: FloatArray, weights: FloatArray) -> FloatArray:
     """Bits about the crossing that one trial at each ε is expected to tell: the information I(outcome; μ)."""
     joint = np.einsum("aops,ps->aop", chances, weights, optimize=True)
-    blind, over = joint.sum(axis=2), weights.sum(axis=1)
-    told = -_bits(joint).sum(axis=(1, 2)) + _bits(over).sum()
-    return np.asarray(_bits(blind).sum(axis=1) - told, dtype=np.float64)
+    return _information(joint, weights.sum(axis=1))
+
+
+def _narrowing(chances: FloatArray, weights: FloatArray) -> FloatArray:
+    """The same in octaves of the central interval's width, as expected after one trial at each ε."""
+    joint = np.einsum("aops,ps->aop", chances, weights, optimize=True)
+    total, over = joint.sum(axis=2), weights.sum(axis=1)
+    sums = np.cumsum(joint, axis=2) / total[:, :, None]
+    after = (total * _central(sums)).sum(axis=1) / total.sum(axis=1)
+    before = _central(np.cumsum(over) / over.sum())
+    return np.asarray(np.log2(before / after) + TIE * _information(joint, over), dtype=np.float64)
+
+
+def _central(sums: FloatArray) -> FloatArray:
+    """Width [steps] between the outer quantiles of cumulated weights."""
+    tail = (1 - LEVEL) / 2
+    return np.asarray((sums < 1 - tail).sum(axis=-1) - (sums < tail).sum(axis=-1) + 1, dtype=np.float64)
+
+
+def _information(joint: FloatArray, over: FloatArray) -> FloatArray:
+    return np.asarray(
+        _bits(joint.sum(axis=2)).sum(axis=1) - _bits(joint).sum(axis=(1, 2)) + _bits(over).sum(), dtype=np.float64
+    )
 
 
 def _bits(chance: FloatArray) -> FloatArray:

@@ -42,6 +42,8 @@ PANELS = (
     ("collapse", "Share of trials that collapsed", "the labelled group is lost as well"),
 )
 """The heat maps of a plane: the figure, its title, what it says."""
+NUMBER_DECADES = 0.4
+"""Width of a heat map's cell, in decades as drawn, from which its number lies across."""
 # Blue through grey to yellow after Nuñez et al. (cividis), and white to a dark red: even in lightness, so that they
 # read the same without colour.
 _CIVIDIS = ((0, 34, 78), (66, 78, 108), (124, 123, 120), (187, 173, 108), (254, 232, 56))
@@ -161,7 +163,9 @@ def draw_plane(axes: Axes, plane: Mapping[str, Any], name: str) -> None:
         bottom = values.index(cell["y"]) - 0.5
         axes.add_patch(Rectangle((left, bottom), right - left, 1, facecolor=fill, edgecolor="white", linewidth=0.6))
         if cell[name] is not None:
-            style: dict[str, Any] = {"color": ink, "ha": "center", "va": "center", "fontsize": 7}
+            # Upright where the cell is too narrow for a line.
+            turned = 90 if right - left < NUMBER_DECADES else 0
+            style: dict[str, Any] = {"color": ink, "ha": "center", "va": "center", "fontsize": 7, "rotation": turned}
             axes.text((left + right) / 2, bottom + 0.5, f"{cell[name]:.2f}", **style)
     if plane["x"] == "eps":
         axis = EpsAxis(cell["x"] for cell in plane["cells"])

@@ -77,7 +77,7 @@ def best(
     matrices = study_scores(tables) if matrices is None else matrices
     cells = cell_metrics(tables, rng, scores, matrices) if cells is None else cells
     contest = _by_metric(tables, cells, matrices, metric) if metric else _by_goal(tables, cells, scores, matrices, goal)
-    columns = _columns(tables, cells)
+    columns = cell_columns(tables, cells)
     chosen = choose(columns, where).to_numpy() if where and where.strip() else np.ones(len(cells), dtype=bool)
     entries = [
         {**cell, "ranked_by": contest.by, "score": contest.scores[cell["cell"]]}
@@ -154,7 +154,7 @@ def _kept(scores: pd.DataFrame) -> pd.Series[float]:
     return share.groupby("cell", sort=False).min()
 
 
-def _columns(tables: StudyTables, cells: list[dict[str, Any]]) -> pd.DataFrame:
+def cell_columns(tables: StudyTables, cells: list[dict[str, Any]]) -> pd.DataFrame:
     """Tabulate what ``where`` may ask for, one row a cell; names that an expression cannot hold get underscores."""
     rows = []
     for cell in cells:

@@ -86,6 +86,22 @@ def best_text(entries: Sequence[dict[str, Any]]) -> str:
     return "\n".join([f"by {entries[0]['ranked_by']}", columns(head, lines), notes, *ranking_notes(entries)])
 
 
+def front_text(entries: Sequence[dict[str, Any]]) -> str:
+    """Write a front: a line a cell with the metrics that it is of."""
+    if not entries:
+        return "no cell qualifies: none is done, or none fits the filter"
+    names, metrics = shown_settings([entry["params"] for entry in entries]), list(entries[0]["values"])
+    lines = [
+        [str(entry["rank"])]
+        + [setting_text(entry["params"], name) for name in names]
+        + [ranged(*(entry["metrics"][metric][end] for end in ("mean", "low", "high"))) for metric in metrics]
+        + [str(entry["n"]), tally(entry["outcomes"])]
+        for entry in entries
+    ]
+    head = ["", *(SIGNS.get(name, name) for name in names), *metrics, "n", "outcomes"]
+    return f"no other cell beats these in {' and '.join(metrics)}\n{columns(head, lines)}\n[95 % interval]. n: trials."
+
+
 def ranking_notes(entries: Sequence[Mapping[str, Any]]) -> list[str]:
     """Say which cells cannot be told from the first, and where the evidence is thin."""
     notes = []

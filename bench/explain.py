@@ -92,7 +92,8 @@ def _slice(storage: Storage, study: str, found: dict[str, Any], by_cell: dict[st
         return f"{study}, {label}: {found['reason']}"
     spec, result = by_cell[found["points"][0]["cell"]]
     data = open_prepared(storage.prepared(spec.data_key))
-    statistics = statistics_of(assign(spec, data.table), data.classes.index(found["class"]))
+    in_group = [case.group == spec.empty.group for case in data.table.cases]
+    statistics = statistics_of(assign(spec, data.table), data.classes.index(found["class"]), in_group)
     curve = found["curve"]
     half = (curve["width"] or curve["narrower_than"]) / 2
     ends = curve["middle"] * 10**-half, curve["middle"] * 10**half

@@ -93,19 +93,24 @@ class Service:
                 break
             except requests.ConnectionError:
                 time.sleep(0.02)
-        print(f"answers {time.perf_counter() - begun:.2f} s after its start")
+        took, used = time.perf_counter() - begun, psutil.Process(self.process.pid).cpu_times()
+        print(f"answers {took:.2f} s after its start, {used.user + used.system:.2f} s of them at work")
         return self
 
     def __exit__(self, *_: object) -> None:
         self.process.terminate()
         self.process.wait()
 
-    def memory(self) -> str:
-        """Resident memory of the service and its workers [MiB]."""
+    def use(self) -> str:
+        """Resident memory [MiB] and processor time [s] of the service and its workers."""
         own = psutil.Process(self.process.pid)
         workers = [each for each in own.children(recursive=True) if "study.service.worker" in " ".join(each.cmdline())]
-        parts = [each.memory_info().rss / 2**20 for each in (own, *workers)]
-        return f"{sum(parts):.0f} MiB: itself {parts[0]:.0f}" + "".join(f", a worker {part:.0f}" for part in parts[1:])
+        parts = []
+        for each in (own, *workers):
+            memory, used = each.memory_info().rss / 2**20, each.cpu_times()
+            parts.append((memory, f"{memory:.0f} MiB {used.user + used.system:.1f} s"))
+        said = "".join(f", a worker {text}" for _, text in parts[1:])
+        return f"{sum(memory for memory, _ in parts):.0f} MiB: itself {parts[0][1]}{said}"
 
     def best(self, question: dict[str, str]) -> requests.Response:
         """The answer to one question."""
@@ -114,14 +119,14 @@ class Service:
 
 def measure(service: Service, places: Places, waiting: list[str], rate: float, seconds: float) -> None:
     time.sleep(3)
-    print(f"idle: {service.memory()}", flush=True)
+    print(f"idle: {service.use()}", flush=True)
     for question in QUESTIONS:
         begun = time.perf_counter()
         while (answer := service.best(question)).status_code == 503:
             time.sleep(1)
         answer.raise_for_status()
         print(f"first answer to {question}: {time.perf_counter() - begun:.1f} s", flush=True)
-    print(f"with the study read: {service.memory()}")
+    print(f"with the study read: {service.use()}")
     stop = threading.Event()
     with writing(places.storage.study(STUDY_NAME), "the bench"):
         ends = threading.Thread(target=end_trials, args=(places, waiting, stop))
@@ -129,6 +134,9 @@ def measure(service: Service, places: Places, waiting: list[str], rate: float, s
         headers = service.headers | {"Content-Type": "application/yaml"}
         requests.post(f"{service.url}/studies", data=SMALL, headers=headers, timeout=120).raise_for_status()
         wait_until_running(service)
+        print(
+            f"load of the machine: {', '.join(f'{value:.1f}' for value in os.getloadavg())} on {os.cpu_count()} cores"
+        )
         try:
             found = load(service, rate, seconds)
         finally:
@@ -142,7 +150,7 @@ def measure(service: Service, places: Places, waiting: list[str], rate: float, s
         f"{dict(Counter(entry[1] for entry in found))}; oldest answer {max(entry[2] for entry in found)} s; "
         f"versions seen {len({entry[3] for entry in found})}"
     )
-    print(f"after the load: {service.memory()}")
+    print(f"after the load: {service.use()}")
 
 
 def load(service: Service, rate: float, seconds: float) -> list[tuple[float, int, int, str]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ import pandas as pd
 from analysis import answers, ranking
 from analysis.findings import Findings, find
 from analysis.learning import cells_to_follow
+from analysis.pareto import pareto_front
 from analysis.report import render_report
 from analysis.table import StudyTables
 from study.examples import examples_of
@@ -24,6 +25,7 @@ from study.spec import StudySpec
 from study.storage import read_epochs
 from trainers.errors import Fault, InputError
 from trainers.files import write_text_whole
+from trainers.losses.taxonomy import TAXONOMY
 
 SEED = 0
 """Of the bootstrap: the same study gives the same answers."""
@@ -52,16 +54,39 @@ def best(
     where: str | None = None,
     top: int | None = 5,
     places: Places | None = None,
+    family: str | None = None,
+    pareto: Sequence[str] = (),
 ) -> list[dict[str, Any]]:
-    """The study's best cells, see ``analysis.ranking.best``.
+    """The study's best cells, see ``analysis.ranking.best``; with ``pareto``, see ``analysis.pareto.pareto_front``.
 
-    Raises: InputError for an unknown study, goal, metric or column.
+    ``family``: a category of the losses, ``dicestudy losses``; cells of any other are left out.
+
+    Raises: InputError for an unknown study, goal, metric, column or family.
     """
     tables = tables_of(study, places)
+    asked = [part for part in (where, _of_family(family, tables)) if part and part.strip()]
+    where = " and ".join(f"({part})" for part in asked) or None
     try:
+        if pareto:
+            return pareto_front(tables, _rng(), pareto, where)[:top]
         return ranking.best(tables, _rng(), goal=goal, metric=metric, where=where, top=top)
     except ValueError as error:
         raise InputError(Fault("", str(error))) from None
+
+
+def _of_family(family: str | None, tables: StudyTables) -> str | None:
+    """The condition that a cell's loss has a term of the family."""
+    if family is None:
+        return None
+    families = sorted({entry.category for entry in TAXONOMY.values()})
+    if family not in families:
+        raise InputError(Fault(f"family {family}", "is not known", f"choose one of {', '.join(families)}"))
+    members = {name for name, entry in TAXONOMY.items() if entry.category == family}
+    # A weighted sum's name holds those of its terms: dice + 0.5 ce.
+    named = [
+        name for name in tables.trials["loss"].unique() if {part.split()[-1] for part in name.split(" + ")} & members
+    ]
+    return f"loss in {named}" if named else "loss == ''"
 
 
 def table(study: Study, places: Places | None = None) -> list[dict[str, Any]]:

@@ -120,7 +120,10 @@ def explain(study: str, output: Path | None, store: str | None, storage: str | N
 @click.option("--goal", default="ignore", show_default=True, help="ignore, empty or dice.")
 @click.option("--metric", help="A metric's name instead of a goal, such as dsc.A.tumor.")
 @click.option("--where", help="Which cells: an expression such as \"eps>1 and phi=='I'\", ε in voxels.")
+@click.option("--family", help="Only losses of a category, such as region; dicestudy losses lists them.")
+@click.option("--pareto", metavar="M1,M2", help="The front of two metrics or more, such as dsc.A.tumor,dsc.B.tumor.")
 @click.option("--top", default=5, show_default=True, help="How many.")
+@click.option("--export", "exported", type=click.Path(path_type=Path), help="File: .csv, .parquet, or .yaml to rerun.")
 @with_places
 @with_json
 @quiet_anyway
@@ -129,17 +132,26 @@ def best(
     goal: str,
     metric: str | None,
     where: str | None,
+    family: str | None,
+    pareto: str | None,
     top: int,
+    exported: Path | None,
     store: str | None,
     storage: str | None,
     as_json: bool,
 ) -> None:
     """Rank the cells of a STUDY."""
-    from analysis.text import best_text
+    from analysis.text import best_text, front_text
     from study.answers import best as find
 
-    found = find(study_name(study), goal, metric, where, top, places_of(store, storage))
-    show(found, best_text, as_json)
+    places = places_of(store, storage)
+    metrics = [name.strip() for name in pareto.split(",")] if pareto else []
+    found = find(study_name(study), goal, metric, where, top, places, family, metrics)
+    show(found, front_text if metrics else best_text, as_json)
+    if exported is not None:
+        from study.export import export
+
+        click.echo(f"wrote {export(found, writable(exported), study_name(study), places)}", err=True)
 
 
 @main.command()

@@ -114,7 +114,7 @@ def stop(study: str, address: str | None, store: str | None, storage: str | None
     if address is not None and is_job_server(address):
         click.echo(ask_cluster("stop", name, address).strip())
         return
-    from study.launching import request_stop
+    from study.standing import request_stop
 
     if not request_stop(name, places_of(store, storage)):
         raise DicestudyError(f"study {name} is not running on this storage")

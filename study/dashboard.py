@@ -40,7 +40,12 @@ def serve_dashboard(places: Places, host: str, port: int, say: Callable[[str], N
         *("--default-artifact-root", places.artifacts.resolve().as_uri()),
     ]
     # In the environment and not in the arguments, which every user of the machine can read.
-    environment = os.environ | {"MLFLOW_BACKEND_STORE_URI": places.store, "MLFLOW_DISABLE_TELEMETRY": "true"}
+    environment = os.environ | {
+        "MLFLOW_BACKEND_STORE_URI": places.store,
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        # Eight processes that wait for work of language models.
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    }
     try:
         code = subprocess.run(command, env=environment, check=False).returncode
     except KeyboardInterrupt:

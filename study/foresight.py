@@ -25,6 +25,7 @@ from study.places import Places
 from study.plan import inspect_data, make_plan, open_data
 from study.spec import StudySpec
 from trainers.assignment import Assignment, assign
+from trainers.data.base import LabelTable
 from trainers.epsilon import format_epsilon
 from trainers.files import write_whole
 from trainers.spec import TrialSpec
@@ -99,7 +100,7 @@ def explain(study: StudySpec, places: Places | None = None, picture: Path | None
     for spec in reversed(cells.values()):
         data = opened[spec.data_key]
         given = assign(spec, data.table)
-        found += [_explain(spec, given, data.classes, name) for name in spec.empty.classes]
+        found += [_explain(spec, given, data.table, name) for name in spec.empty.classes]
     if picture is not None:
         write_picture(found, picture)
     return [one.entry() for one in found]
@@ -116,13 +117,16 @@ def predicted_crossings(specs: Sequence[TrialSpec], places: Places) -> list[tupl
     found = []
     for spec in specs:
         data = opened[spec.data_key]
-        entry = _explain(spec, assign(spec, data.table), data.classes, spec.empty.classes[0]).entry()
+        entry = _explain(spec, assign(spec, data.table), data.table, spec.empty.classes[0]).entry()
         found.append((entry["crossing"], entry["v_hat"]))
     return found
 
 
-def statistics_of(given: Assignment, column: int) -> LabelStatistics:
-    """Volumes of one class over an epoch's cases, repetitions counted."""
+def statistics_of(given: Assignment, column: int, in_group: Sequence[bool]) -> LabelStatistics:
+    """Volumes of one class over an epoch's cases, repetitions counted.
+
+    in_group: for each case of the data whether it is of the group that ``partial`` labeling empties.
+    """
     volumes, index = given.volumes, np.repeat(given.train, given.weights)
     own, hidden = volumes[index, column], given.hidden[index, column]
     labelled = ~hidden & (own > 0)
@@ -135,6 +139,7 @@ def statistics_of(given: Assignment, column: int) -> LabelStatistics:
         labelled_volume=float(own[labelled].mean()) if labelled.any() else 0.0,
         hidden_volume=float(own[hidden].mean()) if hidden.any() else 0.0,
         other_volume=float(others.sum(axis=1).mean()),
+        in_group=int((labelled & np.asarray(in_group)[index]).sum()),
     )
 
 
@@ -157,8 +162,9 @@ def write_picture(found: Sequence[_Explained], path: Path) -> None:
     write_whole(path, lambda file: figure.savefig(file, format="png", dpi=150))
 
 
-def _explain(spec: TrialSpec, given: Assignment, classes: Sequence[str], name: str) -> _Explained:
-    statistics = statistics_of(given, list(classes).index(name))
+def _explain(spec: TrialSpec, given: Assignment, table: LabelTable, name: str) -> _Explained:
+    in_group = [case.group == spec.empty.group for case in table.cases]
+    statistics = statistics_of(given, list(table.classes).index(name), in_group)
     loss = spec.loss.terms[0].name if len(spec.loss.terms) == 1 else ""
     member = member_of(loss, spec.loss.terms[0].parameters)
     prediction = None

@@ -26,7 +26,7 @@ from study.standing import keep_members
 from study.storage import STOP_FILE, Storage
 from study.store import STORE_ERRORS
 from trainers.errors import DicestudyError, Fault, InputError
-from trainers.locks import BusyError, is_written, writing
+from trainers.locks import BusyError, writing
 from trainers.outcome import TrialResult
 from trainers.spec import TrialSpec
 
@@ -231,15 +231,6 @@ def _words_of(plan: Plan) -> str:
     if not plan.is_search:
         return f"{len(plan.trials)} trials in {plan.cells} cells, {len(plan.to_run)} to run"
     return f"{plan.study.search.strategy} search over up to {plan.expected} trials, {len(plan.results)} of them over"
-
-
-def request_stop(study: str, places: Places) -> bool:
-    """Ask a running launch to end; False if none runs. Trials keep their checkpoints."""
-    folder = places.storage.study(study)
-    if not is_written(folder):
-        return False
-    (folder / STOP_FILE).touch()
-    return True
 
 
 def _listener(

@@ -51,6 +51,8 @@ class Plan:
     @property
     def shown(self) -> tuple[TrialSpec, ...]:
         """Trials that show all that may run: every setting of a grid, every value of a search's space."""
+        if not self.samples:
+            return self.trials
         return tuple({spec.key: spec for spec in (*self.trials, *self.samples)}.values())
 
     @property

@@ -11,7 +11,7 @@ import yaml
 from study.places import Places, UnknownStudyError
 from study.search.record import AskedRecord
 from study.spec import StudySpec
-from study.storage import read_epochs
+from study.storage import STOP_FILE, read_epochs
 from trainers.errors import Fault
 from trainers.files import write_text_whole
 from trainers.locks import is_written
@@ -29,7 +29,7 @@ def keep_members(
     complete: a search will not ask for any more, though it might have.
     """
     folder = places.storage.study(study.name)
-    text = yaml.safe_dump(study.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    text = yaml.safe_dump(study.model_dump(mode="json", by_alias=True), sort_keys=False, allow_unicode=True)
     write_text_whole(folder / STUDY_FILE, text)
     kept: dict[str, Any] = {"trials": {spec.key: spec.protocol.epochs for spec in trials}, "concurrent": concurrent}
     if study.search.strategy != "grid":
@@ -96,6 +96,15 @@ def status(study: str, places: Places | None = None) -> dict[str, Any]:
     over = not counts["waiting"] and not counts["running"]
     state = "running" if running_now else "done" if over else "stopped"
     return {"study": study, "state": state, "trials": counts, "eta_s": eta, "failures": failures}
+
+
+def request_stop(study: str, places: Places) -> bool:
+    """Ask a running launch to end; False if none runs. Trials keep their checkpoints."""
+    folder = places.storage.study(study)
+    if not is_written(folder):
+        return False
+    (folder / STOP_FILE).touch()
+    return True
 
 
 def study_folders(places: Places) -> list[str]:

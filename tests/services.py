@@ -154,7 +154,11 @@ def mlflow_server(
         *(("--app-name", "basic-auth") if password else ()),
     ]
     # In the environment and not in the arguments, which every user of the machine can read.
-    environment = os.environ | {"MLFLOW_BACKEND_STORE_URI": store, "MLFLOW_DISABLE_TELEMETRY": "true"}
+    environment = os.environ | {
+        "MLFLOW_BACKEND_STORE_URI": store,
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    }
     if password:
         environment |= _accounts(artifacts.parent, password)
     log = artifacts.parent / f"mlflow-server-{port}.log"

@@ -243,8 +243,8 @@ def commands():
     for name, document in MANIFESTS.items():
         yield name, document.get("spec", {}).get("entrypoint", "").split()
     yield "Dockerfile", yaml.safe_load(next(value for name, value in instructions() if name == "CMD"))
-    launched = re.search(r"-- (dicestudy launch .*?) &", (DOCKER / "slurm.sbatch").read_text(), re.DOTALL)
-    yield "slurm.sbatch", launched[1].replace('"', "").split()
+    launched = re.search(r"exec (dicestudy launch .*?)'", (DOCKER / "slurm.sbatch").read_text())
+    yield "slurm.sbatch", launched[1].split()
 
 
 @pytest.mark.parametrize(("name", "words"), [(name, words) for name, words in commands() if "dicestudy" in words])

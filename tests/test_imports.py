@@ -22,7 +22,10 @@ FORBIDDEN = {
     "analysis": {"study", "trainers", "torch", "ray", "mlflow", "monai", "click"},
     "study": {"torch", "monai"},
 }
+SERVICE = {str(path.relative_to(ROOT)) for path in FILES if path.parent.name == "service"}
 PLACES = {
+    "optuna": {f"study/search/{name}.py" for name in ("choices", "memory", "supply", "transition")},
+    **dict.fromkeys(("fastapi", "starlette", "uvicorn", "limits"), SERVICE),
     "ray": {"study/engine/tune.py", "study/engine/cluster.py", "study/engine/jobs.py"},
     "mlflow": {"study/store.py", "study/tracking.py", "study/query.py", "study/delivery.py"},
 }

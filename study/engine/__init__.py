@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -73,6 +74,10 @@ class Engine(Protocol):
         """Run what the supply gives, and tell it how each trial ended; returns when it is over and all are."""
 
 
+class _BehindError(BaseException):
+    """Ends a trial from within; no fault of the trial's, so nothing that it catches."""
+
+
 class InlineEngine:
     """The same in this process, one after the other: for tests and debuggers."""
 
@@ -98,12 +103,19 @@ class InlineEngine:
         # Nothing runs beside this, so a supply that has nothing now has nothing to wait for either.
         while not given.should_stop() and (spec := supply.next()) is not None:
             given.listen(Event("started", spec.key))
-            work(
-                spec,
-                given.storage,
-                tell=lambda _, key=spec.key: given.listen(Event("epoch", key)),  # type: ignore[misc]
-                complain=lambda why, key=spec.key: given.listen(Event("waits", key, why)),  # type: ignore[misc]
-            )
+
+            def tell(_: object, key: str = spec.key) -> None:
+                given.listen(Event("epoch", key))
+                if supply.is_behind(key):
+                    raise _BehindError
+
+            with suppress(_BehindError):
+                work(
+                    spec,
+                    given.storage,
+                    tell=tell,
+                    complain=lambda why, key=spec.key: given.listen(Event("waits", key, why)),  # type: ignore[misc]
+                )
             supply.tell(spec.key, given.storage.result(spec.key))
             given.listen(Event("ended", spec.key))
 

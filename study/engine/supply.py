@@ -23,6 +23,9 @@ class Supply(Protocol):
     def tell(self, key: str, result: TrialResult | None) -> None:
         """The ending of a trial that was given; None where it has none, stopped or lost by the engine."""
 
+    def is_behind(self, key: str) -> bool:
+        """Whether a trial is to be ended now; asked after each of its epochs. It is then told without a result."""
+
 
 class Listed:
     """A list, in its order; it learns nothing."""
@@ -41,3 +44,7 @@ class Listed:
 
     def tell(self, key: str, result: TrialResult | None) -> None:
         """Nothing to learn."""
+
+    def is_behind(self, key: str) -> bool:  # noqa: ARG002
+        """Never: all are wanted."""
+        return False

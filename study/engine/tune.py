@@ -98,7 +98,7 @@ class RayEngine:
                 name="tune",
                 storage_path=str(given.scratch.resolve()),
                 callbacks=[_callback(given.listen)],
-                stop=_stopper(given.should_stop),
+                stop=_stopper(given.should_stop, supply.is_behind),
                 failure_config=tune.FailureConfig(max_failures=RETRIES),
                 verbose=0,
             ),
@@ -125,7 +125,7 @@ def _run_job(config: dict[str, Any]) -> None:
         spec,
         Storage(Path(job["storage"])),
         job["device"],
-        tell=lambda record: tune.report({"epoch": record["epoch"]}),
+        tell=lambda record: tune.report({"epoch": record["epoch"], "key": spec.key}),
         complain=lambda why: tune.report({"waits": why}),
     )
 
@@ -217,22 +217,22 @@ def _callback(listen: Listener) -> Any:
     return Ear(listen)
 
 
-def _stopper(should_stop: Callable[[], bool]) -> Any:
+def _stopper(should_stop: Callable[[], bool], is_behind: Callable[[str], bool]) -> Any:
     from ray import tune
 
     class Ending(tune.Stopper):  # type: ignore[misc]
-        """Ends everything when asked to; never a single trial."""
+        """Ends everything when asked to, and a single trial that its supply wants no more of."""
 
-        def __init__(self, should_stop: Callable[[], bool]) -> None:
-            self.should_stop = should_stop
+        def __init__(self, should_stop: Callable[[], bool], is_behind: Callable[[str], bool]) -> None:
+            self.should_stop, self.is_behind = should_stop, is_behind
 
         def __getstate__(self) -> dict[str, Any]:
             return {}  # as above
 
-        def __call__(self, *_: Any) -> bool:
-            return False
+        def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:  # noqa: ARG002
+            return "key" in result and self.is_behind(result["key"])
 
         def stop_all(self) -> bool:
             return self.should_stop()
 
-    return Ending(should_stop)
+    return Ending(should_stop, is_behind)

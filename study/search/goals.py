@@ -43,6 +43,9 @@ def unknown_goals(study: StudySpec) -> Iterator[tuple[Path, str, str]]:
     """Goals that the study's data does not have: path in the file, fault, remedy."""
     if study.search.strategy in ("grid", "transition"):
         return
+    if study.search.early_stopping and study.folds * study.seeds > 1:
+        fault = "compares single trainings, and a setting here is trained for every fold and seed"
+        yield ("search", "early_stopping"), fault, "take folds: 1 and seeds: 1, or leave it out"
     known = [*GOALS, *metric_names(study)]
     for goal in study.search.goals:
         if goal.removeprefix("-") not in known or (goal.removeprefix("-") in GOALS and goal.startswith("-")):

@@ -31,6 +31,7 @@ class AskedRecord:
     def __init__(self, study: str, search_key: str, storage: Storage) -> None:
         self.path = storage.study(study) / ASKED_FILE
         self.search_key = search_key
+        self._mended = False
 
     @classmethod
     def of(cls, study: StudySpec, storage: Storage) -> AskedRecord:
@@ -55,9 +56,12 @@ class AskedRecord:
     def append(self, spec: TrialSpec, parameters: dict[str, Any]) -> None:
         """Add a trial; ``parameters``: those of its Optuna trial."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        whole = len(self._whole()) if self.path.exists() else 0
-        if self.path.exists() and self.path.stat().st_size > whole:
-            os.truncate(self.path, whole)
+        if not self._mended:
+            # Once: reading all of it for each trial would take longer with every one.
+            whole = len(self._whole())
+            if self.path.exists() and self.path.stat().st_size > whole:
+                os.truncate(self.path, whole)
+            self._mended = True
         entry = {
             "search": self.search_key,
             "key": spec.key,

@@ -39,11 +39,16 @@ from study.search.transition import (
 )
 from study.space import Setting, TrialMaker, read_space
 from study.spec import StudySpec
-from trainers.outcome import TrialResult
+from study.storage import read_epochs
+from trainers.outcome import TrialResult, save_result
 from trainers.spec import TrialSpec
 
 KEYS, PLACE = "keys", "storage"
 """User attributes of an Optuna trial: its trials' keys, and the storage whose driver asked for it."""
+STOPPED_EARLY = "stopped early"
+"""What the reason of a trial begins with that was ended for being behind; it is over, as a failed one."""
+ETA, GRACE = 3, 0.1
+"""ASHA lets a third of the trials on to three times as many epochs; no trial ends in the first tenth of its epochs."""
 IN_VAIN = 50
 """Settings in a row that are known already or cannot be, after which the space is taken for exhausted."""
 Announce = Callable[[TrialSpec], None]
@@ -71,6 +76,7 @@ def open_search(
     Raises: InputError if Optuna's database does not answer.
     """
     with open_memory(study, places) as memory:
+        memory.pruner = make_pruner(study)
         memory.sampler = make_sampler(study, len(memory.get_trials(deepcopy=False)), maker, predict)
         supply = SearchSupply(study, memory, places, maker, announce)
         try:
@@ -93,6 +99,17 @@ def make_sampler(study: StudySpec, asked: int, maker: TrialMaker, predict: Predi
     return optuna.samplers.TPESampler(seed=seed)
 
 
+def make_pruner(study: StudySpec) -> optuna.pruners.BasePruner:
+    """The pruner of ``early_stopping``."""
+    first = max(1, round(GRACE * study.trial.epochs))
+    match study.search.early_stopping:
+        case "asha":
+            return optuna.pruners.SuccessiveHalvingPruner(min_resource=first, reduction_factor=ETA)
+        case "median":
+            return optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=first)
+    return optuna.pruners.NopPruner()
+
+
 class SearchSupply:
     """The trials of a search, see ``study.engine.supply.Supply``; ``memory``: its Optuna study."""
 
@@ -108,6 +125,7 @@ class SearchSupply:
         self._running: dict[str, _Asked] = {}
         self._waiting: deque[TrialSpec] = deque()
         self._live: set[str] = set()
+        self._behind: dict[str, str] = {}
         self._in_vain = 0
         self._may_be_queued = True
         self._settled: bool | None = None
@@ -136,6 +154,9 @@ class SearchSupply:
         """Take in an ending; a setting is told to Optuna when all its trials have one."""
         self._live.discard(key)
         self._settled = None
+        if result is None and key in self._behind:
+            result = TrialResult(key, "FAILED", "failed", f"{STOPPED_EARLY}: {self._behind[key]}")
+            save_result(self.storage.trial(key), result)
         if result is None:
             return  # it goes back to the queue when the launch ends
         if key in self._references:
@@ -144,6 +165,25 @@ class SearchSupply:
         if asked is not None:
             asked.results[key] = result
             self._close(asked)
+
+    def is_behind(self, key: str) -> bool:
+        """Whether early stopping ends a trial, by the validation of its last epoch among those of the others."""
+        asked = self._running.get(key)
+        if self.study.search.early_stopping is None or asked is None:
+            return False
+        record = read_epochs(self.storage.trial(key))[-1]
+        goal = self.study.search.goals[0]
+        names = (
+            [f"val.{goal}"] if goal != "dice" else [name for name in record["metrics"] if name.startswith("val.dsc.")]
+        )
+        values = [record["metrics"][name] for name in names if math.isfinite(record["metrics"].get(name, math.nan))]
+        if not values:
+            return False
+        asked.optuna[0].report(float(np.mean(values)), record["epoch"])
+        if not asked.optuna[0].should_prune():
+            return False
+        self._behind[key] = f"{np.mean(values):.2f} at epoch {record['epoch']} is behind the others"
+        return True
 
     def give_back(self) -> None:
         """Put the settings that have no ending back into Optuna's queue, so that none is said to be running."""
@@ -281,6 +321,8 @@ class SearchSupply:
                     if math.isfinite(value):
                         trial.set_user_attr(name, value)
             state = TrialState.FAIL if values is None else TrialState.COMPLETE
+            if all(result.reason.startswith(STOPPED_EARLY) for _, result in seen):
+                state = TrialState.PRUNED
             self.memory.tell(trial, values, state=state, skip_if_finished=True)
 
     def _values(self, seen: list[tuple[Figures, TrialResult]]) -> list[float] | None:

@@ -105,7 +105,9 @@ class Guard:
 
     def _require_rate(self, scope: Scope, token: Token | None) -> None:
         client = f"token {token.name}" if token else _address(scope)
-        kinds = ["all"] if scope["method"] in READING else ["all", "writes"]
+        # A file that is only checked starts nothing.
+        changes = scope["method"] not in READING and b"check=true" not in scope.get("query_string", b"")
+        kinds = ["all", "writes"] if changes else ["all"]
         for kind in kinds:
             if not self._limiter.hit(self._rates[kind], kind, client):
                 wait = str(max(1, self._rates[kind].get_expiry()))

@@ -40,6 +40,15 @@ NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 GOALS = ["ignore", "empty", "dice"]
 MEDIA_TYPES = ("application/yaml", "application/x-yaml", "text/yaml", "application/json")
 LAUNCH_LIMIT_S = 120.0
+EVENT = {
+    "type": "object",
+    "properties": {
+        "id": {"type": "string"},
+        "event": {"const": "status"},
+        "data": {"type": "string", "contentMediaType": "application/json"},
+    },
+    "required": ["event", "data"],
+}
 
 
 def closed(request: Request) -> None:
@@ -150,7 +159,7 @@ async def status(request: Request, name: Name) -> Response:
         **answers(404, 422, 503),
         200: {
             "description": "Server-sent events: `status`, with the study's status as data, until it is over.",
-            "content": {"text/event-stream": {"schema": {"type": "string"}}},
+            "content": {"text/event-stream": {"schema": EVENT}},
         },
     },
 )

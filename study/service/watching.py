@@ -60,7 +60,7 @@ class Watching:
     def stop(self, study: str) -> tuple[dict[str, Any], dict[str, Any]]:
         """Ask a study to stop."""
         # Here and not above: it brings all that a launch needs.
-        from study.launching import request_stop
+        from study.standing import request_stop
 
         self._status(study)
         if not request_stop(study, self.places):

@@ -1,10 +1,13 @@
 """The pages as a browser shows them: the report, alone and inside MLflow's dashboard."""
 
 import base64
+import os
 import re
 import secrets
+import subprocess
+import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -14,7 +17,7 @@ from mlflow import MlflowClient
 
 from study.query import experiment_id
 from study.views import CURVES, view_path
-from tests.services import BROWSER_FLAGS, chromium, mlflow_server
+from tests.services import BROWSER_FLAGS, SECONDS_TO_START, chromium, free_port, mlflow_server
 
 pytestmark = pytest.mark.browser
 
@@ -192,8 +195,49 @@ def test_the_report_opens_in_place_with_its_map(browser, dashboard, runs, tmp_pa
         page.goto(f"{address}/#/experiments/{number}/runs/{run.info.run_id}")
         page.get_by_text(NOTE).first.wait_for()
         picture(page, tmp_path, "study-run")
-        page.get_by_role("link", name="Report", exact=True).first.click()
+        # It opens a page of its own, to which this one's headers would not go along.
+        page.goto(f"{address}/{page.get_by_role('link', name='Report', exact=True).first.get_attribute('href')}")
         page.frame_locator("iframe").get_by_role("heading", name="Transition map").wait_for()
         picture(page, tmp_path, "artifact")
         box = page.frame_locator("iframe").locator("figure svg").first.bounding_box()
         assert box["width"] > 200
+        assert_hovering_tells_a_cell(page.frame_locator("iframe"))
+
+
+@pytest.fixture
+def service(finished, tmp_path):
+    """The REST service on the finished study, for this machine alone."""
+    port = free_port()
+    address = f"http://127.0.0.1:{port}"
+    given = {"DICESTUDY_STORE": finished.store, "DICESTUDY_STORAGE": str(finished.storage.root)}
+    with (tmp_path / "serve.log").open("w+") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "study.cli", "serve", "--port", str(port)],
+            env=os.environ | given,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+        try:
+            deadline = time.monotonic() + SECONDS_TO_START
+            while True:
+                with suppress(requests.ConnectionError):
+                    requests.get(f"{address}/healthz", timeout=10)
+                    break
+                assert time.monotonic() < deadline, log.read()
+                time.sleep(0.2)
+            yield address
+        finally:
+            process.terminate()
+            process.wait(30)
+
+
+def test_the_service_describes_itself_and_answers_a_question(browser, service, tmp_path):
+    with new_page(browser, DESK) as page:
+        page.goto(f"{service}/docs")
+        page.get_by_text("/studies/{name}/best", exact=True).click()
+        page.get_by_placeholder("name").first.fill("small")
+        page.get_by_role("button", name="Execute").first.click()
+        answer = page.locator(".live-responses-table .response-col_description pre").first
+        answer.wait_for()
+        assert '"params"' in answer.inner_text()
+        picture(page, tmp_path, "docs")

@@ -2,8 +2,10 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -87,10 +89,12 @@ def cluster(tmp_path):
         "RAY_AUTH_TOKEN_PATH": str(token),
         "RAY_USAGE_STATS_ENABLED": "0",
     }
+    # A short name: the paths of Ray's sockets may have 107 characters.
+    place = tempfile.mkdtemp(prefix="ray-", dir="/tmp")
     process = subprocess.Popen(
         [
             *(sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", "--num-cpus", "1"),
-            *("--dashboard-host", "127.0.0.1", "--temp-dir", str(tmp_path / "r"), "--disable-usage-stats"),
+            *("--dashboard-host", "127.0.0.1", "--temp-dir", place, "--disable-usage-stats"),
             *("--object-store-memory", str(256 * 2**20)),
             *(part for name, port in ports.items() for part in (f"--{name}", str(port))),
         ],
@@ -105,6 +109,7 @@ def cluster(tmp_path):
         for child in [*psutil.Process(process.pid).children(recursive=True), process]:
             child.kill()
         process.wait()
+        shutil.rmtree(place, ignore_errors=True)
 
 
 @pytest.mark.engine

@@ -2,7 +2,8 @@
 
 import pytest
 
-from bench.faults import TRIALS, measure
+from bench.faults import measure
+from bench.injuries import TRIALS
 from tests.cluster import require_hosts
 
 NAMES = ["worker-killed", "driver-killed", "journal-torn"]

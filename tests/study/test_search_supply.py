@@ -13,7 +13,7 @@ from study.search.memory import memory_url, open_memory
 from study.search.record import AskedRecord, reference_trials
 from study.search.supply import KEYS, open_search
 from study.space import TrialMaker, read_space, sample_settings
-from study.storage import Storage
+from study.storage import Journal, Storage
 from trainers.errors import InputError
 from trainers.outcome import TrialResult, save_result
 
@@ -289,7 +289,7 @@ def test_the_record_survives_a_torn_line_and_knows_its_search(places):
     with record.path.open("a") as file:
         file.write('{"search": "torn')
     assert record.read() == [spec]
-    record.append(spec, {})
+    AskedRecord.of(study, places.storage).append(spec, {})
     assert [json.loads(line)["key"] for line in record.path.read_text().splitlines()] == [spec.key] * 2
     assert AskedRecord.of(parse_study(SEEK.replace("goal: ignore", "goal: dice")), places.storage).read() == []
     assert AskedRecord.of(parse_study(SEEK.replace("trials: 12", "trials: 50")), places.storage).read() == [spec, spec]
@@ -298,3 +298,54 @@ def test_the_record_survives_a_torn_line_and_knows_its_search(places):
 def test_a_plan_says_what_a_search_may_take(places):
     plan = make_plan(parse_study(SEEK), places.storage).as_dict()
     assert (plan["trials"], plan["to_run"]) == (12, 12)
+
+
+EARLY = SEEK.replace("goal: ignore", "goal: dice\n  early_stopping: {kind}").replace("epochs: 1", "epochs: 9")
+
+
+def test_a_trial_behind_the_others_is_ended_and_told_so(places):
+    study = parse_study(EARLY.replace("{kind}", "median").replace("trials: 12", "trials: 8"))
+    with search(study, places) as supply:
+        given = []
+        while (spec := supply.next()) is not None:
+            given.append(spec)
+            journal, quality = Journal(places.storage.trial(spec.key)), 0.2 if len(given) == 7 else 0.8
+            places.storage.trial(spec.key).mkdir(parents=True)
+            for epoch in range(1, 10):
+                journal.append({"epoch": epoch, "time": 0.0, "metrics": {"val.dsc.A.tumor": quality}})
+                if supply.is_behind(spec.key):
+                    supply.tell(spec.key, None)
+                    break
+            else:
+                supply.tell(spec.key, ended(spec, places))
+    states = [trial.state.name for trial in held(study, places)]
+    assert states == ["COMPLETE"] * 6 + ["PRUNED"] + ["COMPLETE"]
+    result = places.storage.result(given[6].key)
+    assert (result.state, result.reason[:13]) == ("FAILED", "stopped early")
+    with search(study, places) as supply:
+        assert supply.over  # it is over, and not run again
+
+
+@pytest.mark.parametrize(
+    ("written", "words"),
+    [
+        (SEEK.replace("goal: ignore", "early_stopping: asha"), "appears late"),
+        (CROSS.replace("trials: 40", "trials: 40\n  early_stopping: median"), "appears late"),
+        (EARLY.replace("{kind}", "asha") + "seeds: 2\n", "compares single trainings"),
+        (SEEK.replace("goal: ignore", "goal: ignor"), "did you mean 'ignore'"),
+        (SEEK.replace("goal: ignore", "goal: [emptied, auc]"), "nsga2 several"),
+        (SEEK.replace("  trials: 12\n", ""), "trials is missing"),
+        (SEEK.replace("strategy: tpe", "strategy: grid"), "a grid runs all"),
+        (SEEK.replace("labeling: partial", "labeling: [full, partial]"), "would always choose"),
+        (SEEK.replace("goal: ignore", "precision: 0.2"), "precision is for the transition"),
+        (SEEK.replace("from: 1.0e-3, to", "from: 1.0e-3, until"), "fields from, to, and log or points"),
+        (SEEK.replace("from: 1.0e-3, to: 1.0e-2", "from: 1.0e-1, to: 1.0e-2"), "lower end first"),
+        (CROSS.replace("{from: 1.0e-3, to: 1.0e+3}", "v_hat"), "looked for in a range"),
+        (CROSS.replace("[2, 4]", "{from: 2, to: 4}"), "list its values"),
+        (CROSS.replace("loss: dice", "loss: [dice, ce]"), "has no ε"),
+    ],
+)
+def test_what_a_search_cannot_do(written, words):
+    with pytest.raises(InputError) as caught:
+        parse_study(written)
+    assert words in str(caught.value)

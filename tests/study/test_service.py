@@ -12,6 +12,7 @@ import pytest
 import requests
 
 from study.answers import best, table, transition_map
+from study.service.described import EXAMPLE_FILE
 from study.trial_list import trials
 from tests.conftest import READER, WRITER
 from tests.services import dicestudy_service
@@ -100,6 +101,7 @@ def test_a_posted_study_is_checked_with_every_fault_at_once(served, study_text):
         "done": 8,
         "to_run": 0,
     }
+    assert post(served, EXAMPLE_FILE).json()["to_run"] == 8
     bad = study_text.replace("network: tiny", "netwrk: tiny").replace("epochs: 2", "epochs: 0")
     problem = answer_of(post(served, bad), 422)
     assert [fault["where"] for fault in problem["faults"]] == [
@@ -119,7 +121,7 @@ def test_a_posted_study_is_checked_with_every_fault_at_once(served, study_text):
         (("source: phantom, train: 8, test: 6", "source: acdc, root: /etc"), "'/etc' is not below"),
         (("source: phantom, train: 8, test: 6", "source: acdc, root: ../../../etc"), "is not below"),
         (("train: 8", "train: 100000000"), "cases"),
-        (("epochs: 2", f"epochs: {'1' * 5000}"), "epochs"),
+        (("epochs: 2", f"epochs: {'1' * 5000}"), "not readable as YAML"),
         (("lr: 5.0e-3", "lr: 2020-99-99"), "study.yaml"),
         (("name: small", "name: ["), "not readable as YAML"),
     ],

@@ -1,0 +1,77 @@
+"""The tracking store made anew from the storage alone."""
+
+import shutil
+
+import pytest
+from mlflow import MlflowClient
+
+from study.cli import preset_text
+from study.places import Places
+from study.reader import parse_study
+from study.records import sync
+from study.standing import keep_members, kept_study
+from study.storage import Storage
+from trainers.errors import InputError
+from trainers.locks import BusyError, writing
+
+FIXED = ("dicestudy.kind", "dicestudy.key", "dicestudy.cell", "dicestudy.state", "dicestudy.epochs", "mlflow.runName")
+
+
+def records(store):
+    """What a store says of each run, but for its own identities and the times of writing."""
+    client = MlflowClient(store)
+    experiment = client.get_experiment_by_name("small").experiment_id
+    found = {}
+    for run in client.search_runs([experiment], max_results=1000):
+        tags = {name: run.data.tags[name] for name in FIXED if name in run.data.tags}
+        losses = [
+            (entry.step, entry.value, entry.timestamp)
+            for entry in client.get_metric_history(run.info.run_id, "train.loss")
+        ]
+        files = sorted(entry.path for entry in client.list_artifacts(run.info.run_id))
+        identity = tags["dicestudy.kind"], tags.get("dicestudy.key", "")
+        found[identity] = (tags, run.info.status, run.data.params, run.data.metrics, losses, files)
+    return found
+
+
+@pytest.fixture
+def elsewhere(finished, tmp_path):
+    """The finished study's storage, and a store that knows nothing of it."""
+    shutil.copytree(finished.storage.root, tmp_path / "storage")
+    return Places(f"sqlite:///{tmp_path / 'new.db'}", Storage(tmp_path / "storage"))
+
+
+def test_a_new_store_gets_every_run_epoch_and_file_once(finished, elsewhere):
+    found = sync("small", elsewhere)
+    assert found == {"study": "small", "trials": 8, "runs": 8, "troubled": ""}
+    rebuilt = records(elsewhere.store)
+    assert rebuilt == records(finished.store)
+    assert sync("small", elsewhere) == found
+    assert records(elsewhere.store) == rebuilt
+
+
+def test_what_has_not_ended_is_said_to_be_stopped(elsewhere):
+    key = next(iter((elsewhere.storage.root / "trials").iterdir())).name
+    (elsewhere.storage.trial(key) / "result.json").unlink()
+    assert sync("small", elsewhere)["runs"] == 8
+    states = {identity: status for identity, (_, status, *_) in records(elsewhere.store).items()}
+    assert states["trial", key] == "KILLED"
+    assert states["study", ""] == "KILLED"
+
+
+def test_a_study_that_runs_is_left_to_its_launch(elsewhere):
+    busy = pytest.raises(BusyError, match="study small is being written by process")
+    with writing(elsewhere.storage.study("small"), "study small"), busy:
+        sync("small", elsewhere)
+
+
+def test_an_unknown_study_is_refused(elsewhere):
+    with pytest.raises(InputError, match="no such study"):
+        sync("smal", elsewhere)
+
+
+@pytest.mark.parametrize("name", ["phantom", "phantom-cardiac", "acdc", "acdc-small", "brats", "decathlon", "losses"])
+def test_a_study_is_kept_as_it_was_launched(name, places):
+    study = parse_study(preset_text(name), name)
+    keep_members(study, [], 1, places)
+    assert kept_study(name, places) == study
