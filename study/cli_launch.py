@@ -163,7 +163,7 @@ def _launch_elsewhere(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    from study.detached import ended_well, follow, is_job_server, launch_detached
+    from study.detached import follow, is_job_server, job_state, launch_detached
 
     begun = launch_detached(spec, text, places, address, retry_failed)
     if as_json:
@@ -179,7 +179,7 @@ def _launch_elsewhere(
     for words in follow(spec.name, places, address):
         if not (quiet or as_json):
             click.echo(words, nl=False, err=True)
-    if not ended_well(spec.name, address):
+    if job_state(spec.name, address) != "SUCCEEDED":
         sys.exit(1)
 
 

@@ -91,10 +91,10 @@ def follow(study: str, places: Places, address: str | None = None, to_its_end: b
             time.sleep(0.5)
 
 
-def ended_well(study: str, address: str) -> bool:
-    """Whether the latest job of a study succeeded."""
+def job_state(study: str, address: str) -> str:
+    """Of the latest job of a study: PENDING, RUNNING, SUCCEEDED, FAILED or STOPPED."""
     server, job = _job_of(study, address)
-    return server.state(job.submission_id) == "SUCCEEDED"
+    return server.state(job.submission_id)
 
 
 def ask_cluster(command: str, study: str, address: str) -> str:
@@ -114,11 +114,17 @@ def ask_cluster(command: str, study: str, address: str) -> str:
 
 def status_of_job(study: str, address: str) -> dict[str, Any]:
     """The contract's ``status`` of a study that was submitted, with the ``job`` beside it."""
-    server, job = _job_of(study, address)
-    state = server.state(job.submission_id)
+    state = job_state(study, address)
+    waiting: dict[str, Any] = {"study": study, "state": "waiting", "trials": {}, "eta_s": None, "failures": []}
+    waiting["job"] = state
     if state == "PENDING":
-        return {"study": study, "state": "waiting", "trials": {}, "eta_s": None, "failures": [], "job": state}
-    words = ask_cluster("status --json", study, address)
+        return waiting
+    try:
+        words = ask_cluster("status --json", study, address)
+    except DicestudyError:
+        if state != "RUNNING":
+            raise
+        return waiting  # it has not come to its trials yet
     found: dict[str, Any] = json.loads(words[words.index("{") :])
     return found | {"job": state}
 

@@ -21,6 +21,8 @@ import requests
 HOSTS = Path(__file__).parent.parent.parent / "shared" / "tools" / "hosts"
 NETWORK, OUTSIDE = "10.77.0", "10.77.0.254"
 SECONDS_TO_START = 120
+TOKEN = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+"""One for all clusters of a process: Ray reads it once."""
 OBJECT_STORE = 128 * 2**20
 
 
@@ -136,8 +138,7 @@ def cluster(folder: Path, workers: int = 3, extra: dict[str, str] | None = None)
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith(("RAY_", "DICESTUDY_"))},
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-        "RAY_AUTH_MODE": "token",
-        "RAY_AUTH_TOKEN": secrets.token_hex(32),
+        **TOKEN,
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
     }
@@ -146,10 +147,17 @@ def cluster(folder: Path, workers: int = 3, extra: dict[str, str] | None = None)
         fcntl.flock(lock, fcntl.LOCK_EX)
         subprocess.run([str(HOSTS), "down"], check=False, stderr=subprocess.DEVNULL)
         subprocess.run([str(HOSTS), "up", str(workers + 1)], check=True)
+        # This process asks the cluster for its jobs.
+        before = {name: os.environ.get(name) for name in TOKEN}
+        os.environ.update(TOKEN)
         try:
             yield Cluster(folder, tuple(range(2, workers + 2)), environment, extra or {})
         finally:
             subprocess.run([str(HOSTS), "down"], check=False)
+            for name, value in before.items():
+                os.environ.pop(name)
+                if value is not None:
+                    os.environ[name] = value
 
 
 def _signal(pid: int, number: int) -> None:

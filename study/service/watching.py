@@ -6,9 +6,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from study.detached import LOG_FILE, is_job_server, status_of_job
+from study.detached import LOG_FILE, is_job_server, job_state
 from study.places import Places, UnknownStudyError
-from study.standing import status, study_folders
+from study.standing import request_stop, status, study_folders
 from study.storage import Storage
 from trainers.errors import DicestudyError
 from trainers.outcome import RESULT_FILE, TrialResult
@@ -59,9 +59,6 @@ class Watching:
 
     def stop(self, study: str) -> tuple[dict[str, Any], dict[str, Any]]:
         """Ask a study to stop."""
-        # Here and not above: it brings all that a launch needs.
-        from study.standing import request_stop
-
         self._status(study)
         if not request_stop(study, self.places):
             raise DicestudyError(f"study {study} is not running on this storage")
@@ -96,7 +93,7 @@ class Watching:
             return False
         if is_job_server(self.address) and self.address is not None:
             try:
-                return status_of_job(study, self.address)["state"] in ("waiting", "running")
+                return job_state(study, self.address) in ("PENDING", "RUNNING")
             except DicestudyError:
                 return False
         log = folder / LOG_FILE
