@@ -46,6 +46,9 @@ NUMBER_DECADES = 0.4
 """Width of a heat map's cell, in decades as drawn, from which its number lies across."""
 # Blue through grey to yellow after Nuñez et al. (cividis), and white to a dark red: even in lightness, so that they
 # read the same without colour.
+LEAST_APART = 0.045
+"""Of an axis's length, between the marks of a heat map."""
+
 _CIVIDIS = ((0, 34, 78), (66, 78, 108), (124, 123, 120), (187, 173, 108), (254, 232, 56))
 _REDS = ((250, 250, 250), (253, 208, 162), (240, 130, 60), (170, 55, 10), (90, 20, 0))
 
@@ -171,9 +174,8 @@ def draw_plane(axes: Axes, plane: Mapping[str, Any], name: str) -> None:
         axis = EpsAxis(cell["x"] for cell in plane["cells"])
         for number, row in enumerate(plane["rows"]):
             _draw_row(axes, axis, row, number)
-        axes.set_xticks(
-            list(axis.places), [number_text(10**value) for value in axis.log10_eps], fontsize=7, rotation=60
-        )
+        marks = _apart(axis.places, [number_text(10**value) for value in axis.log10_eps])
+        axes.set_xticks([place for place, _ in marks], [text for _, text in marks], fontsize=7, rotation=60)
         axes.set_xlabel("ε [voxels], wide gaps cut" if axis.cut else "ε [voxels]")
     else:
         columns = in_order(cell["x"] for cell in plane["cells"])
@@ -182,6 +184,16 @@ def draw_plane(axes: Axes, plane: Mapping[str, Any], name: str) -> None:
     axes.set_yticks(range(len(values)), [str(value) for value in values])
     axes.set_ylabel(SIGNS.get(plane["y"], plane["y"]))
     axes.autoscale_view()
+
+
+def _apart(places: npt.NDArray[np.float64], texts: Sequence[str]) -> list[tuple[float, str]]:
+    """Those marks of an axis that leave room for each other's text: rows can have an ε each of their own."""
+    least = (max(places) - min(places)) * LEAST_APART
+    kept: list[tuple[float, str]] = []
+    for place, text in sorted(zip(places, texts, strict=True)):
+        if not kept or place - kept[-1][0] >= least:
+            kept.append((place, text))
+    return kept
 
 
 def draw_learning(axes: Axes, curves: Sequence[LearningCurve], labels: Mapping[str, str]) -> None:
