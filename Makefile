@@ -1,11 +1,14 @@
 # make demo   the main job on generated data, from nothing but Python ≥ 3.11
-# make test   the tests       make check   what CI runs: lint, types, tests with everything they can use
+# make test   the tests but for those that take minutes each
+# make check  what CI runs: lint, types, all tests with everything they can use
 # make faults  faults injected into a study on several hosts (root, PostgreSQL; half an hour)
 # make bench  speed and memory against a peer in the same run
 # make calibrate  whether intervals cover and marks are true, on studies drawn from known curves (minutes)
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# By file, in order: those that start clusters come early, and share what a file sets up.
+PYTEST = $(BIN)/python -m pytest -q --numprocesses 2 --dist loadfile --no-loadscope-reorder
 DEMO := dicestudy-data/phantom.yaml
 
 .PHONY: demo test check bench faults calibrate lint clean
@@ -33,14 +36,15 @@ demo: $(VENV)/installed
 	@printf '\nThe report: dicestudy-data/studies/phantom/report.html\nThe dashboard: $(BIN)/dicestudy dashboard\n'
 
 test: $(VENV)/installed
-	$(BIN)/python -m pytest -q --numprocesses 2 --dist loadfile --no-loadscope-reorder
+	$(PYTEST) -m "not long"
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-check: lint test
+check: lint
+	$(PYTEST)
 
 bench: $(VENV)/installed
 	$(BIN)/python -m bench.overhead

@@ -60,10 +60,11 @@ class Row:
     seconds: float
 
 
-def run_row(bench: Bench, name: str) -> Row:
-    """One fault: launch, hit, launch again where the launch died, and compare."""
+def run_row(bench: Bench, name: str, calm: Storage) -> Row:
+    """One fault: launch, hit, launch again where the launch died, and compare with what ran undisturbed."""
     bench.name, begun = name, time.monotonic()
     bench.jobs.clear()
+    bench.orders.unlink(missing_ok=True)
     hit = ROWS[name]
     if name in BEFORE:
         hit(bench)
@@ -76,21 +77,20 @@ def run_row(bench: Bench, name: str) -> Row:
     troubled = sync(name, bench.places)["troubled"]
     if troubled:
         print(f"  sync: {troubled}", file=sys.stderr, flush=True)
-    return _judge(bench, hit.__doc__ or "", time.monotonic() - begun)
+    return _judge(bench, calm, hit.__doc__ or "", time.monotonic() - begun)
 
 
 def _left(bench: Bench) -> bool:
     return bool(make_plan(parse_study(bench.text), bench.storage).to_run) and "memory" not in bench.name
 
 
-def _judge(bench: Bench, fault: str, seconds: float) -> Row:
+def _judge(bench: Bench, calm: Storage, fault: str, seconds: float) -> Row:
     study = parse_study(bench.text)
     plan = make_plan(study, bench.storage)
-    with tempfile.TemporaryDirectory() as name:
-        calm = Places(f"sqlite:///{name}/mlflow.db", Storage(Path(name)))
-        launch(study, calm, address=INLINE, quiet=True)
-        done = [key for key, result in plan.results.items() if "injected" not in result.reason]
-        alike = sum(_bits(bench.storage, key) == _bits(calm.storage, key) for key in done)
+    # What is there already stays: most rows have the same trials.
+    launch(study, Places(f"sqlite:///{calm.root}/mlflow.db", calm), address=INLINE, quiet=True)
+    done = [key for key, result in plan.results.items() if "injected" not in result.reason]
+    alike = sum(_bits(bench.storage, key) == _bits(calm, key) for key in done)
     client = MlflowClient(bench.store)
     experiment = client.get_experiment_by_name(bench.name).experiment_id
     runs = [
@@ -177,6 +177,7 @@ def measure(names: list[str], say: Callable[[Row], None]) -> list[Row]:
         hosts.start_all()
         database = stack.enter_context(postgres())
         servers = stack.enter_context(ExitStack())
+        calm = Storage(Path(stack.enter_context(tempfile.TemporaryDirectory())))
         port = free_port()
 
         def start_server() -> TrackingServer:
@@ -184,7 +185,8 @@ def measure(names: list[str], say: Callable[[Row], None]) -> list[Row]:
             artifacts.mkdir(exist_ok=True)
             return servers.enter_context(mlflow_server(database.uri, artifacts, port, host=OUTSIDE))
 
-        bench = Bench(hosts, database, start_server(), Storage(root), lambda: None)
+        orders = root / "inject.json"
+        bench = Bench(hosts, database, start_server(), Storage(root), lambda: None, orders)
 
         def restart() -> None:
             bench.server = start_server()
@@ -197,7 +199,9 @@ def measure(names: list[str], say: Callable[[Row], None]) -> list[Row]:
             Erratic.target = bench.server.address
             erratic = f"http://{OUTSIDE}:{proxy.server_port}"
             bench.store = erratic if name == "server-erratic" else bench.server.address
-            row = run_row(bench, name)
+            # Of its own: trials on a storage are shared by all studies, and this one's shall not be done already.
+            bench.storage = Storage(root / name)
+            row = run_row(bench, name, calm)
             rows.append(row)
             say(row)
             for host in hosts.workers:

@@ -29,7 +29,7 @@ from trainers.data.prepared import open_prepared
 from trainers.spec import TrialSpec
 
 STUDY = """
-name: overhead
+name: {name}
 data: {{source: phantom, train: 4, test: 2}}
 labeling: {{empty: {{group: B, classes: [tumor]}}}}
 trial: {{network: tiny, epochs: 1, lr: 1.0e-3}}
@@ -98,7 +98,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--trials", type=int, default=100)
     count = parser.parse_args().trials
-    study = parse_study(STUDY.format(trials=count))
+    study = parse_study(STUDY.format(name="overhead", trials=count))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         trials = list(make_plan(study, Storage(folder / "ours")).trials)

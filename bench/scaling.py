@@ -23,6 +23,7 @@ from pathlib import Path
 import psutil
 
 from bench.faults import IMPORTED
+from bench.overhead import STUDY
 from study.launching import launch
 from study.places import Places
 from study.plan import make_plan
@@ -32,15 +33,6 @@ from tests.cluster import Cluster, cluster
 from tests.services import mlflow_server, postgres
 from trainers.outcome import RESULT_FILE
 
-STUDY = """
-name: {name}
-data: {{source: phantom, train: 4, test: 2}}
-labeling: {{empty: {{group: B, classes: [tumor]}}}}
-trial: {{network: tiny, epochs: 1, lr: 1.0e-3}}
-seeds: {trials}
-search:
-  space: {{loss: dice, phi: I, eps: 1.0e-7, batch_size: 4, labeling: partial}}
-"""
 SLEEP = 12.0
 """Seconds that a trial of ``hosts`` sleeps before it trains."""
 ROUNDS = 5

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -52,10 +51,11 @@ def launch(
 ) -> None:
     """Run what is missing of a STUDY file; run again, it continues."""
     from study.detached import is_job_server
+    from study.reader import read_text
 
     places, spec = places_of(store, storage), load_study(study)
     if detach or is_job_server(address):
-        _launch_elsewhere(spec, Path(study).read_text(), places, address, detach, retry_failed, as_json, quiet)
+        _launch_elsewhere(spec, read_text(study), places, address, detach, retry_failed, as_json, quiet)
         return
     from study.launching import launch as run
 
@@ -92,13 +92,7 @@ def status(study: str | None, address: str | None, store: str | None, storage: s
     else:
         places = places_of(store, storage)
         found = [find(name, places) for name in ([study_name(study)] if study else study_folders(places))]
-    if as_json:
-        show_json(found[0] if study else found)
-        return
-    for entry in found:
-        click.echo(status_text(entry))
-    if not found:
-        click.echo("no study on this storage yet; begin with dicestudy init")
+    show_statuses(found, as_json, one=bool(study), where="on this storage")
 
 
 @click.command()
@@ -153,6 +147,17 @@ def sync(study: str, store: str | None, storage: str | None, as_json: bool, quie
         raise DicestudyError(f"the tracking store did not take everything: {found['troubled']}")
 
 
+def show_statuses(found: list[dict[str, Any]], as_json: bool, *, one: bool, where: str) -> None:
+    """Print the status of the ``one`` study that was asked for, or of all that there are ``where``."""
+    if as_json:
+        show_json(found[0] if one else found)
+        return
+    for entry in found:
+        click.echo(status_text(entry))
+    if not found:
+        click.echo(f"no study {where} yet; begin with dicestudy init")
+
+
 def _launch_elsewhere(
     spec: StudySpec,
     text: str,
@@ -186,7 +191,7 @@ def _launch_elsewhere(
 def _say_what_became(ended: Launched, places: Places, options: str) -> None:
     click.echo(
         f"{ended.study}: {ended.done} of {ended.trials} trials done, {ended.failed} failed, {ended.lost} lost; "
-        f"{ended.started} were missing at the start"
+        f"{ended.started} of them begun or continued by this launch"
     )
     folder = places.storage.study(ended.study)
     click.echo(f"report: {folder / 'report.html'}\ndashboard: dicestudy dashboard{options}")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from study.cli_launch import status_line, status_text
+from study.cli_launch import show_statuses, status_line, status_text
 from study.options import quiet_anyway, show, show_json, study_name, with_places, writable
 from trainers.errors import DicestudyError, Fault, InputError
 
@@ -134,13 +134,7 @@ def _map(client: Client, *, study: str, output: Path | None, as_json: bool, **_:
 
 def _status(client: Client, *, study: str | None, as_json: bool, **_: Any) -> None:
     found = [client.status(study_name(study))] if study else client.studies()
-    if as_json:
-        show_json(found[0] if study else found)
-        return
-    for entry in found:
-        click.echo(status_text(entry))
-    if not found:
-        click.echo(f"no study at {client.url} yet; begin with dicestudy init")
+    show_statuses(found, as_json, one=bool(study), where=f"at {client.url}")
 
 
 def _stop(client: Client, *, study: str, **_: Any) -> None:

@@ -197,14 +197,10 @@ def _renamed(where: str, file: str) -> str:
 
 def _text_of(study: StudySpec | str | Path) -> tuple[str, str]:
     """A study's text, and what errors call it."""
+    # Here and not above: reading a study brings all that a study can be.
+    from study.reader import read_text
+
     if isinstance(study, str | Path):
-        try:
-            return Path(study).read_text(encoding="utf-8"), str(study)
-        except OSError as error:
-            raise InputError(
-                Fault(str(study), f"cannot be read: {error.strerror}", "write one with dicestudy init")
-            ) from None
-        except UnicodeDecodeError:
-            raise InputError(Fault(str(study), "is not UTF-8 text", "save it as UTF-8")) from None
+        return read_text(study), str(study)
     fields = study.model_dump(mode="json", by_alias=True, exclude_unset=True)
     return yaml.safe_dump(fields, sort_keys=False, allow_unicode=True), POSTED

@@ -61,16 +61,19 @@ def load(path: str | Path) -> StudySpec:
 
     Raises: InputError if it cannot be read, or with every fault in it.
     """
-    path = Path(path)
+    return parse_study(read_text(path), str(path))
+
+
+def read_text(path: str | Path) -> str:
+    """The text of a study file. Raises: InputError if it cannot be read."""
     try:
-        text = path.read_text()
+        return Path(path).read_text(encoding="utf-8")
     except OSError as error:
         raise InputError(
             Fault(str(path), f"cannot be read: {error.strerror}", "write one with dicestudy init")
         ) from None
     except UnicodeDecodeError:
         raise InputError(Fault(str(path), "is not UTF-8 text", "save it as UTF-8")) from None
-    return parse_study(text, str(path))
 
 
 def _known(value: Any, path: FieldPath) -> Iterable[str]:

@@ -16,6 +16,7 @@ def rows():
 
 
 @pytest.mark.hosts
+@pytest.mark.long
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("name", NAMES)
 def test_after_a_fault_each_trial_has_one_run_and_the_undisturbed_bits(rows, name):

@@ -18,7 +18,7 @@ from study.search.record import AskedRecord
 from study.search.supply import KEYS
 from study.storage import Storage
 
-pytestmark = pytest.mark.engine
+pytestmark = [pytest.mark.engine, pytest.mark.long]
 
 SPACES = {
     "tpe": "{loss: [dice, iou], phi: I, eps: {from: 0.001 v_hat, to: v_hat}, batch_size: 4, labeling: partial}",
