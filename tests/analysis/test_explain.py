@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from analysis import explain
-from analysis.advice import COLLAPSED_TO, IGNORE_MARGIN, advice_text, advise
+from analysis.advice import MARGIN, advice_text, advise
 from analysis.explain import LabelStatistics, crossing_at, member_of, predict, predict_crossing, push_curve
 from bench.explain import Slice, fit, left_out_errors
 
@@ -131,17 +131,17 @@ def test_a_longer_training_needs_less_push_within_what_was_studied(monkeypatch):
     assert predict(HALF, "I", eps, 4, training=0.5 * explain.TRAINING).outcome != "learns_empty"
 
 
-def test_advice_keeps_away_from_the_crossing_and_from_collapse():
+def test_advice_keeps_away_from_the_crossing_and_tells_of_collapse():
     found = advise(10.0, 196.0, risky=False)
-    assert found.ignore_to == 10.0 / IGNORE_MARGIN
-    assert found.learn_from >= 196.0
-    assert found.avoid is None
-    low, high = advise(10.0, 196.0, risky=True).avoid
-    assert low <= 10.0
-    assert high == COLLAPSED_TO * 196.0
+    assert (found.ignore_to, found.learn_from, found.learn_to) == (10 / MARGIN, 10 * MARGIN, 196)
+    # Where the crossing lies near v̂, there is one ε to learn at.
+    near = advise(150.0, 196.0, risky=False)
+    assert near.learn_from == near.learn_to == 150 * MARGIN
     assert advise(None, 196.0, risky=True) is None
-    assert "to ignore emptied maps ε ≤" in advice_text("Φ=I, B=2", found, 196.0)
-    assert "trainings collapsed" in advice_text("Φ=I, B=2", advise(10.0, 196.0, risky=True), 196.0)
+    words = advice_text("Φ=I, B=2", found, 196.0)
+    assert "to ignore emptied maps ε ≤ 2.5 voxels (0.0128 v̂)" in words
+    assert "from 40 voxels (0.204 v̂) to 196 voxels (1 v̂), where 3 of 100 trainings collapsed" in words
+    assert "11 of 65 trainings collapsed" in advice_text("Φ=I, B=1", advise(10.0, 196.0, risky=True), 196.0)
 
 
 def test_the_fit_of_the_bench_finds_the_power_that_slices_were_made_with():
