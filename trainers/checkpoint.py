@@ -21,6 +21,10 @@ class CheckpointError(DicestudyError):
     """A checkpoint cannot be used by the trial that found it."""
 
 
+class DamagedCheckpointError(CheckpointError):
+    """A checkpoint cannot be read."""
+
+
 @dataclass
 class Progress:
     """Where a training stands after ``epoch`` epochs; everything that the next epoch depends on.
@@ -56,12 +60,18 @@ def load_checkpoint(
 ) -> Progress:
     """Bring network and optimizer to the last whole state; a fresh ``Progress`` where there is none.
 
-    Raises: CheckpointError if the file belongs to another trial or cannot be read.
+    A file that is damaged is laid aside, and the trial begins anew, to the same bits.
+
+    Raises: CheckpointError if the file belongs to another trial.
     """
     path = folder / CHECKPOINT_FILE
     if not path.exists():
         return Progress()
-    progress, state = _read(path, key, device, RETRY)
+    try:
+        progress, state = _read(path, key, device, RETRY)
+    except DamagedCheckpointError:
+        path.replace(path.with_name(f"{path.name}.damaged"))
+        return Progress()
     network.load_state_dict(state["network"])
     optimizer.load_state_dict(state["optimizer"])
     return progress
@@ -70,7 +80,7 @@ def load_checkpoint(
 def load_weights(folder: Path, key: str) -> dict[str, Tensor]:
     """The network's state after the last epoch, by the names of its parts, on the CPU.
 
-    Raises: CheckpointError if there is none, it belongs to another trial or cannot be read.
+    Raises: CheckpointError if there is none, it belongs to another trial or is damaged.
     """
     path = folder / CHECKPOINT_FILE
     if not path.exists():
@@ -83,8 +93,10 @@ def _read(path: Path, key: str, device: torch.device, remedy: str) -> tuple[Prog
     try:
         state = torch.load(path, map_location=device, weights_only=True)
         owner, progress = state["key"], Progress(**state["progress"])
+    except (OSError, MemoryError, torch.OutOfMemoryError):
+        raise  # the machine's fault, not the file's
     except Exception as error:  # torch raises half a dozen kinds for a damaged file
-        raise CheckpointError(f"{path}: not a readable checkpoint ({error}); {remedy}") from error
+        raise DamagedCheckpointError(f"{path}: not a readable checkpoint ({error}); {remedy}") from error
     if owner != key:
         raise CheckpointError(f"{path}: belongs to trial {owner}, expected {key}; {remedy}")
     return progress, state

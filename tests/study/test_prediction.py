@@ -53,9 +53,10 @@ def refused(places, *words, study="hearts", code=2):
 @pytest.fixture
 def hearts(tree, places):  # noqa: F811
     """Keys of a study's trials as if it had been run: four are done, with networks that learnt nothing."""
-    specs = enumerate_trials(parse_study(STUDY.format(root=tree)), lambda data: data.key())
+    study = parse_study(STUDY.format(root=tree))
+    specs = enumerate_trials(study, lambda data: data.key())
     specs.sort(key=lambda spec: (spec.cell, spec.fold))
-    keep_members("hearts", specs, 1, places)
+    keep_members(study, specs, 1, places)
     for spec in specs[DONE]:
         places.storage.keep_spec(spec)
         torch.manual_seed(spec.fold)

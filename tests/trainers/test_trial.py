@@ -194,13 +194,16 @@ def test_a_checkpoint_of_another_trial_is_refused(trial, data, tmp_path):
         run_trial(changed(trial, seed=1), data, tmp_path / "t")
 
 
-def test_a_damaged_checkpoint_is_named(trial, data, tmp_path):
-    run_trial(trial, data, tmp_path / "t")
+@pytest.mark.parametrize("left", [0, 1000, -1])
+def test_a_damaged_checkpoint_is_laid_aside_and_the_trial_begins_anew_to_the_same_bits(trial, data, tmp_path, left):
+    before = run_trial(trial, data, tmp_path / "t")
     (tmp_path / "t" / RESULT_FILE).unlink()
     path = tmp_path / "t" / CHECKPOINT_FILE
-    path.write_bytes(path.read_bytes()[:1000])
-    with pytest.raises(CheckpointError, match="not a readable checkpoint"):
-        run_trial(trial, data, tmp_path / "t")
+    damaged = path.read_bytes()[:left]
+    path.write_bytes(damaged)
+    again = run_trial(trial, data, tmp_path / "t")
+    assert (again.metrics, again.counts) == (before.metrics, before.counts)
+    assert path.with_name("checkpoint.pt.damaged").read_bytes() == damaged
 
 
 KILLER = """
