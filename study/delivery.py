@@ -11,6 +11,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -46,8 +47,6 @@ class Delivery:
         self.settings = {cell: settings_of(members[0]) for cell, members in self.cells.items()}
         self.varied = varied_settings(settings_of(spec) for spec in shown) or varied_settings(self.settings.values())
         self.results: dict[str, TrialResult] = {}
-        self.lost: dict[str, str] = {}
-        """Trials that the engine gave up, with the reason: they have no result, and are run again later."""
 
     def add(self, spec: TrialSpec) -> None:
         """One more trial, which a search has come to; before any news of it."""
@@ -60,8 +59,8 @@ class Delivery:
         """Bring the server up to date about one trial. running: it is in an engine's hands right now."""
         spec = self.specs[key]
         result = self.storage.result(key)
-        epochs = read_epochs(self.storage.trial(key))
-        if result is None and not epochs and not running and ("trial", key) not in self.tracker.runs:
+        epochs, loss = read_epochs(self.storage.trial(key)), self.storage.loss(key)
+        if result is None and loss is None and not epochs and not running and ("trial", key) not in self.tracker.runs:
             return  # never begun: it has no run yet
         cell = self._cell_run(spec.cell)
         name = f"{setting_name(self.settings[spec.cell], self.varied)} fold={spec.fold} seed={spec.seed}"
@@ -73,11 +72,11 @@ class Delivery:
             {**self.settings[spec.cell], "fold": spec.fold, "seed": spec.seed},
         )
         if result is None:
-            if running and key not in self.lost:
+            if running and loss is None:
                 self.tracker.reopen(run)
             self.tracker.log_epochs(run, epochs)
-            if key in self.lost:
-                self.tracker.end(run, "LOST", f"lost by the engine: {self.lost[key]}")
+            if loss is not None:
+                self.tracker.end(run, "LOST", f"lost by the engine: {loss}")
             elif not running:
                 self.tracker.end(run, "STOPPED", "ended before its last epoch; goes on when launched again")
             return
@@ -175,7 +174,9 @@ class Courier(threading.Thread):
 
     def lose(self, key: str, reason: str) -> None:
         """The engine gave a trial up."""
-        self.delivery.lost[key] = reason
+        # A storage that is away now has the trial's epochs, and no more is needed to try it again.
+        with suppress(OSError):
+            self.delivery.storage.keep_loss(key, reason)
         self.send(key)
 
     def run(self) -> None:

@@ -15,6 +15,8 @@ from trainers.spec import TrialSpec
 SPEC_FILE = "spec.json"
 EPOCHS_FILE = "epochs.jsonl"
 STOP_FILE = "stop"
+LOSS_FILE = "lost.txt"
+"""Why an engine gave a trial up; gone once the trial runs again."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,17 @@ class Storage:
         path = self.trial(spec.key) / SPEC_FILE
         if not path.exists():
             write_text_whole(path, spec.model_dump_json(indent=1))
+
+    def keep_loss(self, key: str, reason: str) -> None:
+        """Leave word that an engine gave a trial up: a later launch tries it again."""
+        write_text_whole(self.trial(key) / LOSS_FILE, reason)
+
+    def loss(self, key: str) -> str | None:
+        """Why a trial was given up; None where it was not, or runs again."""
+        try:
+            return (self.trial(key) / LOSS_FILE).read_text()
+        except FileNotFoundError:
+            return None
 
     def forget_result(self, key: str) -> None:
         """Let a failed trial be run anew from its beginning; what it recorded stays beside it, renamed."""

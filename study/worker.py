@@ -9,7 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from study.storage import Journal, Storage
+from study.storage import LOSS_FILE, Journal, Storage
 from trainers.data.prepared import PreparedData, open_prepared
 from trainers.errors import InputError
 from trainers.locks import PATIENCE, BusyError, writing
@@ -60,6 +60,7 @@ def _attempt(spec: TrialSpec, storage: Storage, device: str, tell: Callable[[dic
     folder = storage.trial(spec.key)
     with writing(folder, f"trial {spec.key}", patience=PATIENCE) as require_lease:
         storage.keep_spec(spec)
+        (folder / LOSS_FILE).unlink(missing_ok=True)
         journal = Journal(folder)
 
         def report(record: dict[str, Any]) -> None:

@@ -59,6 +59,19 @@ def test_what_has_not_ended_is_said_to_be_stopped(elsewhere):
     assert states["study", ""] == "KILLED"
 
 
+def test_a_trial_that_was_given_up_is_told_with_its_reason_in_a_new_store_as_well(elsewhere):
+    key = next(iter((elsewhere.storage.root / "trials").iterdir())).name
+    (elsewhere.storage.trial(key) / "result.json").unlink()
+    elsewhere.storage.keep_loss(key, "the node died")
+    sync("small", elsewhere)
+    client = MlflowClient(elsewhere.store)
+    experiment = client.get_experiment_by_name("small").experiment_id
+    (run,) = client.search_runs([experiment], f"tags.dicestudy.kind = 'trial' and tags.dicestudy.key = '{key}'")
+    assert run.info.status == "FAILED"
+    assert run.data.tags["dicestudy.state"] == "LOST"
+    assert run.data.tags["dicestudy.reason"] == "lost by the engine: the node died"
+
+
 def test_a_study_that_runs_is_left_to_its_launch(elsewhere):
     busy = pytest.raises(BusyError, match="study small is being written by process")
     with writing(elsewhere.storage.study("small"), "study small"), busy:
