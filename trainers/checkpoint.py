@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -52,7 +53,10 @@ def save_checkpoint(
         "network": network.state_dict(),
         "optimizer": optimizer.state_dict(),
     }
-    write_whole(folder / CHECKPOINT_FILE, lambda file: torch.save(state, file))
+    # In memory first: torch would tell of a full disk by a RuntimeError, as of its own faults.
+    whole = io.BytesIO()
+    torch.save(state, whole)
+    write_whole(folder / CHECKPOINT_FILE, lambda file: file.write(whole.getbuffer()))
 
 
 def load_checkpoint(

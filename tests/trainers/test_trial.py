@@ -2,6 +2,7 @@
 
 import ast
 import json
+import resource
 import subprocess
 import sys
 import time
@@ -204,6 +205,25 @@ def test_a_damaged_checkpoint_is_laid_aside_and_the_trial_begins_anew_to_the_sam
     again = run_trial(trial, data, tmp_path / "t")
     assert (again.metrics, again.counts) == (before.metrics, before.counts)
     assert path.with_name("checkpoint.pt.damaged").read_bytes() == damaged
+
+
+def test_a_full_disk_is_the_machines_fault_and_leaves_the_checkpoint_before_it(trial, data, tmp_path):
+    folder, before = tmp_path / "t", []
+
+    def fill(record):
+        before.append((folder / CHECKPOINT_FILE).read_bytes())
+        # No file of this process may grow beyond this from now on.
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            run_trial(trial, data, folder, fill)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert (folder / CHECKPOINT_FILE).read_bytes() == before[-1]
+    assert not list(folder.glob(".*"))
+    assert run_trial(trial, data, folder).metrics == run_trial(trial, data, tmp_path / "undisturbed").metrics
 
 
 KILLER = """
