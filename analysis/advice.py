@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from analysis.labels import figure
 
 MARGIN = 4.0
-"""Factor between the expected crossing and either advice: twice the largest error of the expectation, as a factor."""
+"""Factor between the expected crossing and either advice: its largest error (2.5) and half of the fall on top."""
 COLLAPSED_ALONE, COLLAPSED_ELSE = (11, 65), (3, 100)
 """Trials that collapsed, of those beyond the crossing: at B = 1, where half of the batches hold nothing but an emptied
 map, and at B = 2 and 4. Neither number falls with ε, from there to 16 v̂."""
