@@ -65,7 +65,8 @@ def best(
     """
     tables = tables_of(study, places)
     asked = [part for part in (where, _of_family(family, tables)) if part and part.strip()]
-    where = " and ".join(f"({part})" for part in asked) or None
+    # What a user wrote stays as it is where it stands alone: errors repeat it.
+    where = " and ".join(f"({part})" for part in asked) if len(asked) > 1 else next(iter(asked), None)
     try:
         if pareto:
             return pareto_front(tables, _rng(), pareto, where)[:top]
