@@ -11,6 +11,7 @@ Lost epochs are those that the tracking server lacks in the end.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import subprocess
 import sys
@@ -20,7 +21,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -215,9 +216,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", choices=[*ROWS, []], help="rows; all without")
     parser.add_argument("-o", "--output", type=Path, help="Markdown file whose table is replaced")
+    parser.add_argument("--json", type=Path, help="file for the rows as JSON")
     given = parser.parse_args()
     rows = measure(given.names or list(ROWS), lambda row: print(table([row]).splitlines()[-1], flush=True))
     print(table(rows))
+    if given.json:
+        given.json.write_text(json.dumps([asdict(row) for row in rows]))
     if given.output:
         text = given.output.read_text()
         before, _, rest = text.partition("| fault |")
