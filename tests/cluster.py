@@ -102,9 +102,10 @@ class Cluster:
     def kill_driver(self) -> None:
         """SIGKILL to the launch that runs as a job on the head."""
         for pid in self.processes(1):
-            command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-            if b"launch" in command and any(part.endswith(b"dicestudy") for part in command):
-                _signal(pid, signal.SIGKILL)
+            with suppress(FileNotFoundError, ProcessLookupError):  # gone by itself
+                command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+                if b"launch" in command and any(part.endswith(b"dicestudy") for part in command):
+                    _signal(pid, signal.SIGKILL)
 
     def restart_all(self) -> None:
         """End Ray on every host and start it again."""
