@@ -19,6 +19,7 @@ from study.options import (
     quiet_option,
     show,
     show_json,
+    show_map,
     study_name,
     with_json,
     with_places,
@@ -175,18 +176,12 @@ def table(study: str, store: str | None, storage: str | None, as_json: bool) -> 
 @quiet_anyway
 def map_command(study: str, output: Path | None, store: str | None, storage: str | None, as_json: bool) -> None:
     """Print where ignoring turns into learning empty in a STUDY."""
-    from analysis.text import map_text
     from study.answers import transition_map
 
     if output is not None:
         writable(output, folder=True)
     found = transition_map(study_name(study), places_of(store, storage))
-    show(found, map_text, as_json)
-    if output is not None:
-        from study.publish import write_map
-
-        for path in write_map(found, output):
-            click.echo(f"wrote {path}", err=True)
+    show_map(found, output, as_json)
 
 
 @main.command()

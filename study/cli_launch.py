@@ -87,7 +87,7 @@ def status(study: str | None, address: str | None, store: str | None, storage: s
     from study.standing import status as find
     from study.standing import study_folders
 
-    if study and address is not None and is_job_server(address):
+    if study and is_job_server(address):
         found = [status_of_job(study_name(study), address)]
     else:
         places = places_of(store, storage)
@@ -105,7 +105,7 @@ def stop(study: str, address: str | None, store: str | None, storage: str | None
     from study.detached import ask_cluster, is_job_server
 
     name = study_name(study)
-    if address is not None and is_job_server(address):
+    if is_job_server(address):
         click.echo(ask_cluster("stop", name, address).strip())
         return
     from study.standing import request_stop

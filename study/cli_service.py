@@ -12,7 +12,7 @@ import click
 from click.core import ParameterSource
 
 from study.cli_launch import show_statuses, status_line, status_text
-from study.options import quiet_anyway, show, show_json, study_name, with_places, writable
+from study.options import quiet_anyway, show, show_json, show_map, study_name, with_places, writable
 from trainers.errors import DicestudyError, Fault, InputError
 
 if TYPE_CHECKING:
@@ -119,17 +119,9 @@ def _table(client: Client, *, study: str, as_json: bool, **_: Any) -> None:
 
 
 def _map(client: Client, *, study: str, output: Path | None, as_json: bool, **_: Any) -> None:
-    from analysis.text import map_text
-
     if output is not None:
         writable(output, folder=True)
-    found = client.transition_map(study_name(study))
-    show(found, map_text, as_json)
-    if output is not None:
-        from study.publish import write_map
-
-        for path in write_map(found, output):
-            click.echo(f"wrote {path}", err=True)
+    show_map(client.transition_map(study_name(study)), output, as_json)
 
 
 def _status(client: Client, *, study: str | None, as_json: bool, **_: Any) -> None:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from study.places import Places
 from study.spec import StudySpec
@@ -41,7 +41,7 @@ class Detached:
     where: str
 
 
-def is_job_server(address: str | None) -> bool:
+def is_job_server(address: str | None) -> TypeGuard[str]:
     """Whether an address is that of a cluster's job server, and not of the cluster itself."""
     return address is not None and address.startswith(HTTP)
 
@@ -57,7 +57,7 @@ def launch_detached(
     Raises: InputError if no job server answers, or a place means nothing on the cluster.
     """
     options = ["--retry-failed"] if retry_failed else []
-    if address is None or not is_job_server(address):
+    if not is_job_server(address):
         return _start_process(study, text, places, [*options, *(["--address", address] if address else [])])
     from study.engine.jobs import STUDY
 
@@ -74,7 +74,7 @@ def follow(study: str, places: Places, address: str | None = None, to_its_end: b
 
     Raises: InputError if there was none.
     """
-    if address is not None and is_job_server(address):
+    if is_job_server(address):
         server, job = _job_of(study, address)
         yield from server.follow(job.submission_id) if to_its_end else [server.words(job.submission_id)]
         return
@@ -129,10 +129,16 @@ def status_of_job(study: str, address: str) -> dict[str, Any]:
     return found | {"job": state}
 
 
-def _start_process(study: StudySpec, text: str, places: Places, options: list[str]) -> Detached:
-    folder = places.storage.study(study.name)
+def require_idle(study: str, places: Places) -> Path:
+    """The folder of a study that nobody runs. Raises: DicestudyError if somebody does."""
+    folder = places.storage.study(study)
     if is_written(folder):
-        raise DicestudyError(f"study {study.name} is running already; see dicestudy status {study.name}")
+        raise DicestudyError(f"study {study} is running already; see dicestudy status {study}")
+    return folder
+
+
+def _start_process(study: StudySpec, text: str, places: Places, options: list[str]) -> Detached:
+    folder = require_idle(study.name, places)
     write_text_whole(folder / STUDY_FILE, text)
     # Of its own session: the terminal that closes, or the service that ends, does not take it along.
     with (folder / LOG_FILE).open("ab") as log:

@@ -112,6 +112,18 @@ def show(found: Any, as_text: Callable[[Any], str], as_json: bool) -> None:
         click.echo(as_text(found))
 
 
+def show_map(found: Any, output: Path | None, as_json: bool) -> None:
+    """Print a transition map, and write its numbers and pictures where ``output`` is given."""
+    from analysis.text import map_text
+
+    show(found, map_text, as_json)
+    if output is not None:
+        from study.publish import write_map
+
+        for path in write_map(found, output):
+            click.echo(f"wrote {path}", err=True)
+
+
 def show_json(value: Any) -> None:
     """Print JSON."""
     click.echo(json.dumps(value, indent=1, allow_nan=False, ensure_ascii=False))

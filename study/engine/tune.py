@@ -72,8 +72,6 @@ class RayEngine:
     def run_trials(self, supply: Supply, given: Circumstances) -> None:
         """Run with Ray Tune what the supply gives."""
         self._start()
-        # The engine never goes on from a snapshot of Tune's; each would write down every trial so far.
-        os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", str(10**9))
         # ``_suggestions`` says how many wait; Tune would start one actor at a time.
         os.environ.setdefault("TUNE_MAX_PENDING_TRIALS_PG", str(MOST_WAITING))
         from ray import tune

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from study.detached import launch_detached
+from study.detached import launch_detached, require_idle
 from study.places import Places
 from study.plan import check_settings, make_plan
 from study.reader import parse_study
@@ -17,9 +17,8 @@ from study.service.watching import POSTED_FILE
 from study.space import sample_trials
 from study.spec import StudySpec
 from trainers.data.base import DataSpec
-from trainers.errors import DicestudyError, Fault, InputError
+from trainers.errors import Fault, InputError
 from trainers.files import write_text_whole
-from trainers.locks import is_written
 
 MOST_CASES = 10_000
 """Of a generated source."""
@@ -38,10 +37,7 @@ def take(places: Places, records: Records, text: str, check: bool, retry_failed:
     found: dict[str, Any] = {"study": study.name, **plan.as_dict()}
     if check:
         return found
-    folder = places.storage.study(study.name)
-    if is_written(folder):
-        raise DicestudyError(f"study {study.name} is running already; see dicestudy status {study.name}")
-    write_text_whole(folder / POSTED_FILE, text)
+    write_text_whole(require_idle(study.name, places) / POSTED_FILE, text)
     begun = launch_detached(study, text, places, records.address, retry_failed)
     return {**found, "id": begun.id, "where": begun.where}
 

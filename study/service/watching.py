@@ -91,7 +91,7 @@ class Watching:
             return False
         if time.time() - posted > SECONDS_TO_BEGIN:
             return False
-        if is_job_server(self.address) and self.address is not None:
+        if is_job_server(self.address):
             try:
                 return job_state(study, self.address) in ("PENDING", "RUNNING")
             except DicestudyError:
