@@ -131,6 +131,7 @@ class SearchSupply:
         self._settled: bool | None = None
         self._references = {spec.key for spec in reference_trials(study, maker)}
         self._labelled: list[float] = []
+        self._recorded: set[str] = set()
         self._known = self._take_up()
 
     @property
@@ -209,6 +210,7 @@ class SearchSupply:
                 open_keys |= set(keys)
                 known |= set(keys)
         recorded = self._record.read()
+        self._recorded = {spec.key for spec in recorded}
         for spec in reference_trials(self.study, self.maker):
             result = self.storage.result(spec.key)
             self._announce(spec)
@@ -263,11 +265,13 @@ class SearchSupply:
             self._in_vain += 1
             return
         asked = _Asked([trial], specs)
-        fresh = [spec for spec in specs if spec.key not in self._known]
+        fresh = any(spec.key not in self._known for spec in specs)
         self._in_vain = 0 if fresh else self._in_vain + 1
         for spec in specs:
-            if spec in fresh:
+            if spec.key not in self._recorded:
+                # Also of a known one: a driver may have been killed after telling Optuna and before writing this.
                 self._record.append(spec, trial.params)
+                self._recorded.add(spec.key)
             self._known.add(spec.key)
             self._announce(spec)
             self._running[spec.key] = asked

@@ -195,6 +195,27 @@ def test_a_killed_driver_s_trials_are_asked_for_again_under_the_same_keys(text, 
     assert {finished.key, *(spec.key for spec in lost)} <= set(keys)
 
 
+def test_a_driver_killed_between_telling_optuna_and_writing_the_list(places):
+    study = parse_study(SEEK)
+    supply = search(study, places)
+    entered = supply.__enter__()
+    run_out(entered, places, most=3)
+    lost = entered.next()
+    entered.give_back = lambda: None
+    supply.__exit__(None, None, None)
+    record = AskedRecord.of(study, places.storage)
+    lines = record.path.read_text().splitlines(keepends=True)
+    assert json.loads(lines[-1])["key"] == lost.key
+    record.path.write_text("".join(lines[:-1]))
+
+    with search(study, places) as supply:
+        again = run_out(supply, places)
+    assert again[0].key == lost.key
+    listed = [spec.key for spec in record.read()]
+    assert len(listed) == len(set(listed))
+    assert set(listed) == {key for trial in held(study, places) for key in trial.user_attrs[KEYS]}
+
+
 def test_a_stopped_search_leaves_nothing_running(places):
     study = parse_study(SEEK)
     with search(study, places) as supply:
