@@ -189,6 +189,28 @@ def storage_full(bench: Bench) -> None:
     filler.unlink()
 
 
+def storage_read_only(bench: Bench) -> None:
+    """The storage is read-only for 30 s."""
+    bench.until_training()
+    subprocess.run(["chattr", "-f", "-R", "+i", str(bench.storage.root)], check=False)
+    time.sleep(30)
+    subprocess.run(["chattr", "-f", "-R", "-i", str(bench.storage.root)], check=False)
+
+
+def storage_away(bench: Bench) -> None:
+    """The storage vanishes for a minute, as when its server is away: an empty folder is in its place."""
+    bench.until_training()
+    root = bench.storage.root
+    away, empty = root.with_name(f"{root.name}-away"), root.with_name(f"{root.name}-empty")
+    root.rename(away)
+    root.mkdir()
+    time.sleep(60)
+    root.rename(empty)
+    away.rename(root)
+    if (empty / "trials").exists():
+        raise RuntimeError("trials were begun anew in the empty folder")
+
+
 def checkpoint_truncated(bench: Bench) -> None:
     """The study is stopped, a checkpoint truncated by hand, and the study launched again."""
     folder = _stop(bench)
@@ -235,8 +257,8 @@ ROWS: dict[str, Callable[[Bench], None]] = {
     function.__name__.replace("_", "-"): function
     for function in (
         *(unhurt, worker_killed, two_killed, head_killed, driver_killed, cut_short, cut_long, preempted),
-        *(server_killed, database_restarted, server_erratic, storage_full, checkpoint_truncated, journal_torn),
-        *(raises, nan, killed_for_memory),
+        *(server_killed, database_restarted, server_erratic, storage_full, storage_read_only),
+        *(storage_away, checkpoint_truncated, journal_torn, raises, nan, killed_for_memory),
     )
 }
 BEFORE = ("raises", "killed-for-memory")

@@ -44,7 +44,8 @@ from trainers.data.prepared import PreparedData, open_prepared
 from trainers.evaluation import Computing, use_device
 from trainers.memory import MMAP_MAX, TRIM_THRESHOLD, keep_freed, release
 from trainers.spec import EmptySpec, LossSpec, ProtocolSpec, Regime, TrialSpec
-from trainers.trial import _Training, run_trial
+from trainers.training import Training
+from trainers.trial import run_trial
 
 ROTATE, SCALE, SHIFT, NOISE = math.pi / 12, 0.05, (2.0, 2.0, 1.0), 0.1
 AUGMENT = {
@@ -115,8 +116,8 @@ def make_spec(setting: Setting, batch: int, precision: str, *, dyn: bool = False
     )
 
 
-def make_ours(spec: TrialSpec, data: PreparedData, device: str) -> tuple[_Training, Epoch]:
-    training, progress = _Training(spec, data, use_device(device)), Progress()
+def make_ours(spec: TrialSpec, data: PreparedData, device: str) -> tuple[Training, Epoch]:
+    training, progress = Training(spec, data, use_device(device)), Progress()
     return training, lambda: training.run_epoch(progress)
 
 
@@ -193,7 +194,7 @@ def default_allocator() -> None:
 
 def compare(
     setting: Setting, batch: int, data: PreparedData, device: str, blocks: int, *, header: bool
-) -> dict[str, _Training]:
+) -> dict[str, Training]:
     makers = {"fp32": ("fp32", False), "bf16": ("bf16", False), "same net": ("fp32", True)}
     trainings, epochs = {}, {}
     for name, (precision, dyn) in makers.items():
@@ -239,7 +240,7 @@ def peak_of(setting: Setting, batch: int, precision: str, device: str) -> float:
         return run_trial(spec, data, Path(name) / "trial", device=device).memory_mib
 
 
-def show_parts(training: _Training, label: str) -> None:
+def show_parts(training: Training, label: str) -> None:
     """Shares of an epoch by part, and of its convolutions alone."""
     progress = Progress()
     training.run_epoch(progress)

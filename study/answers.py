@@ -107,6 +107,7 @@ def report(study: Study, path: Path, places: Places | None = None) -> Path:
     """
     places = places or Places.find()
     name = name_of(study)
+    path.parent.mkdir(parents=True, exist_ok=True)
     write_text_whole(path, report_html(name, tables_of(study, places), study_text(name, places), places))
     return path
 

@@ -83,22 +83,20 @@ def check(study: str, as_json: bool, quiet: bool) -> None:
 
 @main.command()
 @click.argument("study")
+@click.option(
+    "--measure/--no-measure", default=True, show_default=True, help="Try a few steps where no trial is done yet."
+)
 @with_places
 @with_json
-@quiet_anyway
-def plan(study: str, store: str | None, storage: str | None, as_json: bool) -> None:
-    """Say what launching a STUDY file would run."""
-    from study.plan import make_plan
+@quiet_option
+def plan(study: str, measure: bool, store: str | None, storage: str | None, as_json: bool, quiet: bool) -> None:
+    """Say what launching a STUDY file would run, how long it takes, and what it cannot answer."""
+    from study.forecast import forecast, forecast_text
+    from study.progress import step_bar
 
-    found = make_plan(load_study(study), places_of(store, storage).storage).as_dict()
-    if as_json:
-        show_json(found)
-        return
-    hours = "unknown before a trial is done" if found["hours"] is None else f"{found['hours']:.2f}"
-    click.echo(
-        f"{found['trials']} trials in {found['cells']} cells: {found['done']} done, {found['failed']} failed, "
-        f"{found['to_run']} to run\n{found['concurrent']} at once, limited by {found['limited_by']}; hours: {hours}"
-    )
+    with step_bar("trying a few steps", quiet or as_json) as bar:
+        found = forecast(load_study(study), places_of(store, storage), measure, bar)
+    show(found, forecast_text, as_json)
 
 
 @main.command()

@@ -131,6 +131,7 @@ def status_of_job(study: str, address: str) -> dict[str, Any]:
 
 def require_idle(study: str, places: Places) -> Path:
     """The folder of a study that nobody runs. Raises: DicestudyError if somebody does."""
+    places.storage.make()
     folder = places.storage.study(study)
     if is_written(folder):
         raise DicestudyError(f"study {study} is running already; see dicestudy status {study}")

@@ -31,6 +31,7 @@ def export(entries: Sequence[Mapping[str, Any]], path: Path, study: str, places:
     """
     if path.suffix not in KINDS:
         raise InputError(Fault(str(path), f"ends in {path.suffix or 'nothing'}", f"give one of {', '.join(KINDS)}"))
+    path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix == ".yaml":
         if not entries:
             raise InputError(Fault(str(path), "no cell qualifies, so there is no winner to write", "choose others"))

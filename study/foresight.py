@@ -159,6 +159,7 @@ def write_picture(found: Sequence[_Explained], path: Path) -> None:
         if one.prediction is not None:
             curves[name]["cells"].append((eps, one.prediction.push))
     draw_push(axes, list(curves.values()))
+    path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, lambda file: figure.savefig(file, format="png", dpi=150))
 
 

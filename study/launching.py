@@ -17,13 +17,13 @@ from study.engine.supply import Listed, Supply
 from study.places import Places
 from study.plan import Plan, check_settings, inspect_data, key_of_sound, make_plan, open_data, unprepared
 from study.preflight import require_nodes
-from study.progress import Counts, ProgressLine, step_bar
+from study.progress import Counts, ProgressLine, pace_of, step_bar
 from study.records import Records
 from study.settings import setting_name, settings_of, varied_settings
 from study.space import TrialMaker
 from study.spec import ResourceSpec, StudySpec
 from study.standing import keep_members
-from study.storage import STOP_FILE, Storage
+from study.storage import STOP_FILE, Storage, read_epochs
 from study.store import STORE_ERRORS
 from trainers.errors import DicestudyError, Fault, InputError
 from trainers.locks import BusyError, writing
@@ -78,6 +78,7 @@ def launch(
         require_resources(study.resources, address)
     with step_bar("checking data", quiet) as bar:
         inspect_data(plan.shown, places.storage, bar)
+    places.storage.make()
     with (
         writing(places.storage.study(study.name), f"study {study.name}") as require_lease,
         engine_at(address) as engine,
@@ -244,6 +245,10 @@ def _listener(
         if event.kind in ("started", "epoch"):
             counts.running.add(event.key)
             courier.send(event.key)
+            if not counts.seconds:
+                with suppress(OSError):
+                    pace = pace_of(read_epochs(storage.trial(event.key)), specs[event.key].protocol.epochs)
+                    counts.paces |= {} if pace is None else {event.key: pace}
             line.show()
             return
         spec = specs[event.key]
@@ -264,7 +269,7 @@ def _listener(
                 courier.lose(event.key, event.reason)
                 line.ended(f"lost    {name}: {event.reason}")
             return  # stopped before its end
-        counts.seconds.append(result.seconds)
+        counts.seconds.append(result.all_seconds)
         if result.state == "FAILED":
             counts.failed += 1
         else:

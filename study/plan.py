@@ -77,8 +77,8 @@ class Plan:
 
     @property
     def seconds_a_trial(self) -> float | None:
-        """Mean training time of the trials that are done, None before the first."""
-        times = [result.seconds for result in self.results.values() if result.state == "DONE"]
+        """Mean time of the trials that are done, None before the first."""
+        times = [result.all_seconds for result in self.results.values() if result.state == "DONE"]
         return sum(times) / len(times) if times else None
 
     def concurrent(self) -> tuple[int, str]:

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import TextIO
+from typing import Any, TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+LATEST = 10
+"""Epochs of a trial whose times say how fast it goes; older ones may lie before an interruption."""
+
 
 @dataclass
 class Counts:
-    """Where a launch stands; ``seconds`` are those of the trials that ended in it."""
+    """Where a launch stands; ``seconds`` are those of the trials that ended in it.
+
+    ``paces``: by key, the seconds that trials take by their last epochs, which are asked for before the first ended.
+    """
 
     total: int
     done: int = 0
@@ -23,6 +29,7 @@ class Counts:
     lost: set[str] = field(default_factory=set)
     running: set[str] = field(default_factory=set)
     seconds: list[float] = field(default_factory=list)
+    paces: dict[str, float] = field(default_factory=dict)
     most: int = 0
     best: str = ""
 
@@ -33,12 +40,13 @@ class Counts:
 
     @property
     def eta(self) -> float | None:
-        """Seconds until the last trial ends, judged by the trials that ended; None before the first did."""
-        if not self.seconds:
+        """Seconds until the last trial ends, judged by those that ended, before the first by those that run."""
+        known = self.seconds or list(self.paces.values())
+        if not known:
             return None
         # Those that run are halfway, as far as we know.
         left = self.total - self.over - len(self.running) / 2
-        return left * sum(self.seconds) / len(self.seconds) / max(self.side_by_side, 1)
+        return left * sum(known) / len(known) / max(self.side_by_side, 1)
 
     @property
     def side_by_side(self) -> int:
@@ -88,6 +96,14 @@ class ProgressLine:
             self.show()
         elif not self.quiet:
             print(f"{text}  [{self.counts}]", file=self.stream, flush=True)
+
+
+def pace_of(records: Sequence[Mapping[str, Any]], epochs: int) -> float | None:
+    """Seconds that a trial of so many epochs takes, by its last records' times; None while it has fewer than two."""
+    last = records[-LATEST:]
+    if len(last) < 2:
+        return None
+    return float(last[-1]["time"] - last[0]["time"]) / (len(last) - 1) * epochs
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from study.places import Places, UnknownStudyError
+from study.progress import pace_of
 from study.search.record import AskedRecord
 from study.spec import StudySpec
 from study.storage import STOP_FILE, read_epochs
@@ -63,8 +64,9 @@ def members(study: str, places: Places) -> dict[str, Any]:
 def status(study: str, places: Places | None = None) -> dict[str, Any]:
     """The contract's ``status``: ``state`` is running, done, or stopped with trials waiting.
 
-    ``trials`` counts done, failed, running and waiting; ``eta_s`` [s] is None before a trial is done or while
-    none runs; ``failures`` lists key and reason.
+    ``trials`` counts done, failed, running and waiting; ``eta_s`` [s] goes by the trials that are done, before the
+    first by the epochs of those that run, and is None where there is neither, or the study does not run;
+    ``failures`` lists key and reason.
 
     Raises: InputError if the storage does not know the study.
     """
@@ -72,7 +74,9 @@ def status(study: str, places: Places | None = None) -> dict[str, Any]:
     kept = members(study, places)
     running_now = is_written(places.storage.study(study))
     counts = dict.fromkeys(("done", "failed", "running", "waiting"), 0)
-    failures, seconds, left = [], [], 0.0
+    failures, left = [], 0.0
+    seconds: list[float] = []
+    paces: list[float] = []
     for key, epochs in kept["trials"].items():
         result = places.storage.result(key)
         if result is not None:
@@ -80,10 +84,11 @@ def status(study: str, places: Places | None = None) -> dict[str, Any]:
             if result.state == "FAILED":
                 failures.append({"key": key, "reason": result.reason})
             else:
-                seconds.append(result.seconds)
+                seconds.append(result.all_seconds)
             continue
-        begun = len(read_epochs(places.storage.trial(key)))
-        left += 1 - begun / epochs
+        records = read_epochs(places.storage.trial(key))
+        left += 1 - len(records) / epochs
+        paces += [pace] if (pace := pace_of(records, epochs)) is not None else []
         held = running_now and is_written(places.storage.trial(key))
         counts["running" if held else "waiting"] += 1
     # What a search has not asked for yet.
@@ -91,8 +96,8 @@ def status(study: str, places: Places | None = None) -> dict[str, Any]:
     counts["waiting"] += to_come
     left += to_come
     eta = None
-    if running_now and seconds:
-        eta = left * sum(seconds) / len(seconds) / kept["concurrent"]
+    if running_now and (known := seconds or paces):
+        eta = left * sum(known) / len(known) / kept["concurrent"]
     over = not counts["waiting"] and not counts["running"]
     state = "running" if running_now else "done" if over else "stopped"
     return {"study": study, "state": state, "trials": counts, "eta_s": eta, "failures": failures}

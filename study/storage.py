@@ -29,6 +29,11 @@ class Storage:
 
     root: Path
 
+    def make(self) -> None:
+        """Make its folders, once: whoever writes later takes their lack for a storage that is away."""
+        for folder in (self.trial("x"), self.study("x"), self.prepared("x")):
+            folder.parent.mkdir(parents=True, exist_ok=True)
+
     def trial(self, key: str) -> Path:
         """The folder of one trial."""
         return self.root / "trials" / key

@@ -57,7 +57,10 @@ def trial() -> TrialSpec:
 
 
 def places_in(folder: Path) -> Places:
-    return Places(f"sqlite:///{folder / 'mlflow.db'}", Storage(folder / "storage"))
+    """A store and a storage as a launch finds or makes them."""
+    storage = Storage(folder / "storage")
+    storage.make()
+    return Places(f"sqlite:///{folder / 'mlflow.db'}", storage)
 
 
 @pytest.fixture

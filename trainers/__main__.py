@@ -52,12 +52,14 @@ def run(path: Path, storage: Path, device: str) -> None:
         prepare_distances(folder)
     data = open_prepared(folder)
     check_network(spec.protocol.network, data.channels, data.maps, data.patch, spec.batch_size)
+    place = storage / "trials" / spec.key
+    place.mkdir(parents=True, exist_ok=True)
     with Progress(transient=True) as progress:
         task = progress.add_task(f"trial {spec.key}", total=spec.protocol.epochs)
         result = run_trial(
             spec,
             data,
-            storage / "trials" / spec.key,
+            place,
             lambda record: progress.update(task, completed=record["epoch"]),
             device,
         )

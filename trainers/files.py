@@ -15,9 +15,10 @@ TORN = ".tmp"
 def write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     """Let ``write`` fill a neighbour of ``path``, then put it in its place; readers never see a part.
 
-    Atomic on one file system. An earlier file at ``path`` stays if writing fails.
+    Atomic on one file system. An earlier file at ``path`` stays if writing fails. Makes the folder of ``path``, but
+    none above it: where a shared storage is away for a while, nobody shall begin another in its place.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(exist_ok=True)
     # A name of its own: two processes must not write into one neighbour.
     neighbour = path.with_name(f".{path.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}{TORN}")
     try:

@@ -45,9 +45,9 @@ def writing(folder: Path, what: str, patience: float = 2.0) -> Iterator[Callable
     """Hold the folder's lock and renew its lease; gives a function that raises BusyError once the lease is lost.
 
     patience: seconds to wait for a holder that lives, more than a look at the lock takes.
-    Raises: BusyError naming the holder.
+    Raises: BusyError naming the holder; OSError if the folder is not there and cannot be made in the one above it.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(exist_ok=True)
     # Not truncated on opening: until we hold it, what it says is about somebody else.
     descriptor = os.open(folder / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o644)
     try:

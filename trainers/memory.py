@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import os
 import resource
 from collections.abc import Sequence
 from pathlib import Path
@@ -55,6 +56,13 @@ def peak_mib(device: torch.device) -> float:
         return float(lines["VmHWM"].split()[0]) / 1024
     except (OSError, KeyError):
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def total_mib(device: str) -> float:
+    """The memory of a GPU, or of this machine [MiB]."""
+    if device == "cuda":
+        return torch.cuda.get_device_properties(device).total_memory / 2**20
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
 def release(device: torch.device) -> None:

@@ -31,7 +31,7 @@ class TrialResult:
     hashes of the label maps that ``training`` saw and that ``scoring`` compared with: the second is the same
     for every labeling of a fold, or something is wrong. memory_mib: the most that the trial took, of the device's
     memory on a GPU, else of the process's, 0 where it was not measured.
-    seconds: wall time of the training, summed over resumptions.
+    seconds: wall time of the training, summed over resumptions. scoring_seconds: that of scoring, after it.
     """
 
     key: str
@@ -45,8 +45,14 @@ class TrialResult:
     counts: dict[str, int] = field(default_factory=dict)
     targets: dict[str, str] = field(default_factory=dict)
     seconds: float = 0.0
+    scoring_seconds: float = 0.0
     memory_mib: float = 0.0
     device: str = "cpu"
+
+    @property
+    def all_seconds(self) -> float:
+        """Of training and scoring."""
+        return self.seconds + self.scoring_seconds
 
 
 def save_result(folder: Path, result: TrialResult, scores: Sequence[CaseScore] = ()) -> None:

@@ -109,6 +109,7 @@ class Segmenter:
             # Formats go by names, which a file that is being written does not have yet.
             made = Path(scratch) / path.name
             image.save_label(label, made)
+            path.parent.mkdir(parents=True, exist_ok=True)
             write_whole(path, lambda file: file.write(made.read_bytes()))
         return {name: float(found.sum() * voxel_ml(image.spacing)) for name, found in maps.items()}
 

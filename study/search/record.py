@@ -55,7 +55,7 @@ class AskedRecord:
 
     def append(self, spec: TrialSpec, parameters: dict[str, Any]) -> None:
         """Add a trial; ``parameters``: those of its Optuna trial."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.path.parent.mkdir(exist_ok=True)
         if not self._mended:
             # Once: reading all of it for each trial would take longer with every one.
             whole = len(self._whole())

@@ -108,14 +108,14 @@ def test_a_lost_store_is_rebuilt_from_the_storage(study_text, places, tmp_path):
 
 
 def test_a_failed_trial_is_recorded_once_and_rerun_only_when_asked(study_text, places, monkeypatch):
-    import trainers.trial
+    import trainers.training
 
     study = parse_study(study_text.replace("phi: [I, BI]", "phi: I").replace("[1.0e-7, v_hat]", "1.0e-7"))
 
     def broken(*_, **__):
         raise RuntimeError("no such thing as a free lunch")
 
-    monkeypatch.setattr(trainers.trial, "build_network", broken)
+    monkeypatch.setattr(trainers.training, "build_network", broken)
     assert launch(study, places, address=INLINE, quiet=True).failed == 2
     monkeypatch.undo()
     assert {run.info.status for run in by_kind(places, "trial")} == {"FAILED"}

@@ -246,6 +246,7 @@ def test_a_small_space_is_exhausted(places):
 def test_drivers_of_one_store_share_what_they_know(places, tmp_path):
     study = parse_study(SEEK)
     other = replace(places, storage=Storage(tmp_path / "elsewhere"))
+    other.storage.make()
     with search(study, places) as mine, search(study, other) as theirs:
         run_out(mine, places, most=4)
         running = theirs.next()  # their reference

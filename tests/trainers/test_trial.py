@@ -46,7 +46,7 @@ def same_bits(one, other):
     assert (one / CASES_FILE).read_bytes() == (other / CASES_FILE).read_bytes()
     results = [json.loads((folder / RESULT_FILE).read_text()) for folder in (one, other)]
     for result in results:
-        del result["seconds"], result["memory_mib"]
+        del result["seconds"], result["scoring_seconds"], result["memory_mib"]
     assert results[0] == results[1]
     histories = [
         torch.load(folder / CHECKPOINT_FILE, weights_only=True)["progress"]["history"] for folder in (one, other)
@@ -230,7 +230,7 @@ KILLER = """
 import os, random, signal, sys, time
 from pathlib import Path
 import torch
-import trainers.files, trainers.trial
+import trainers.files, trainers.training, trainers.trial
 from trainers.data.prepared import open_prepared
 from trainers.spec import TrialSpec
 torch.set_num_threads(1)
@@ -254,7 +254,7 @@ def life(way):
         if way == "checkpoint":
             die_at(trainers.files.os, "fsync", rng.randint(1, 3))
         if way == "validation":
-            die_at(trainers.trial, "evaluate", rng.randint(1, 2))
+            die_at(trainers.training, "evaluate", rng.randint(1, 2))
         trainers.trial.run_trial(spec, data, folder)
         os._exit(0)
     rng.random()

@@ -55,6 +55,7 @@ def prepare(spec: DataSpec, storage: Path, progress: Progress | None = None, run
     folder = storage / "prepared" / key
     if is_prepared(folder):
         return folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
     with writing(folder, f"prepared data {key}", patience=PATIENCE):
         # Asked again: who held the lock has perhaps made it.
         if not is_prepared(folder):
