@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Iterable, Mapping
 from itertools import chain
@@ -52,7 +53,7 @@ def table_one(
     ``cells``, ``matrices``: of ``cell_metrics`` and ``study_scores``, if they are at hand.
     """
     matrices = study_scores(tables) if matrices is None else matrices
-    cells = cell_metrics(tables, rng, matrices=matrices) if cells is None else cells
+    cells = cell_metrics(tables, copy.deepcopy(rng), matrices=matrices) if cells is None else cells
     groups, classes = safe_names(tables.groups), safe_names(tables.classes)
     means = {class_: matrices.case_means(class_, "dsc") for class_ in tables.classes}
     place = {cell: number for number, cell in enumerate(matrices.cells)}

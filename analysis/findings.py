@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from analysis.answers import table_one, transition_map
-from analysis.cells import cell_metrics
+from analysis.cellbook import CellBook, make_book
 from analysis.outcomes import trial_scores
 from analysis.ranking import best
 from analysis.scores import study_scores
@@ -23,23 +23,25 @@ TOP = 5
 
 @dataclass(frozen=True, eq=False)
 class Findings:
-    """``cells``: of ``cell_metrics``; ``rows``: of ``table_one``; ``mapped``: of ``transition_map``."""
+    """``book``: of ``make_book``; ``rows``: of ``table_one``; ``mapped``: of ``transition_map``."""
 
     tables: StudyTables
-    cells: list[dict[str, Any]]
+    book: CellBook
     rows: list[dict[str, Any]]
     mapped: dict[str, Any]
     rankings: Mapping[str, list[dict[str, Any]]]
+
+    @property
+    def cells(self) -> list[dict[str, Any]]:
+        """Of ``cell_metrics``."""
+        return self.book.cells
 
 
 def find(tables: StudyTables, rng: np.random.Generator) -> Findings:
     """Compute a study's answers, the same figures as each answer gives by itself from the same ``rng``."""
     scores, matrices = trial_scores(tables), study_scores(tables)
     mapped = transition_map(tables, copy.deepcopy(rng), scores, matrices)
-    cells = cell_metrics(tables, rng, scores, matrices)
-    rows = table_one(tables, copy.deepcopy(rng), cells, matrices)
-    rankings = {
-        goal: best(tables, copy.deepcopy(rng), goal=goal, top=TOP, cells=cells, scores=scores, matrices=matrices)
-        for goal in GOALS_SHOWN
-    }
-    return Findings(tables, cells, rows, mapped, rankings)
+    book = make_book(tables, copy.deepcopy(rng), scores, matrices)
+    rows = table_one(tables, copy.deepcopy(rng), book.cells, matrices)
+    rankings = {goal: best(book, copy.deepcopy(rng), goal=goal, top=TOP) for goal in GOALS_SHOWN}
+    return Findings(tables, book, rows, mapped, rankings)

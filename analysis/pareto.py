@@ -8,14 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from analysis.cells import cell_metrics
-from analysis.ranking import cell_columns
+from analysis.cellbook import CellBook, make_book
+from analysis.ranking import chosen_cells
 from analysis.table import StudyTables, plain
-from analysis.where import choose
 
 
 def pareto_front(
-    tables: StudyTables, rng: np.random.Generator, metrics: Sequence[str], where: str | None = None
+    study: StudyTables | CellBook, rng: np.random.Generator, metrics: Sequence[str], where: str | None = None
 ) -> list[dict[str, Any]]:
     """Entries of ``cell_metrics`` on the front of two or more metrics, the best in the first metric first.
 
@@ -27,17 +26,15 @@ def pareto_front(
     """
     if len(set(metrics)) < 2:
         raise ValueError(f"a front needs two metrics or more, got {', '.join(metrics) or 'none'}")
-    cells = cell_metrics(tables, rng)
-    known = sorted({name for cell in cells for name in cell["metrics"]})
+    book = make_book(study, rng) if isinstance(study, StudyTables) else study
+    known = sorted({name for cell in book.cells for name in cell["metrics"]})
     for metric in metrics:
         if _name(metric) not in known:
             raise ValueError(
                 f"unknown metric {_name(metric)!r}, known: {', '.join(known) or 'none, for no trial is done'}"
             )
-    columns = cell_columns(tables, cells)
-    chosen = choose(columns, where).to_numpy() if where and where.strip() else np.ones(len(cells), dtype=bool)
     entries = []
-    for cell, is_in in zip(cells, chosen, strict=True):
+    for cell, is_in in zip(book.cells, chosen_cells(book, where), strict=True):
         means = {_name(metric): cell["metrics"].get(_name(metric), {}).get("mean") for metric in metrics}
         if is_in and all(mean is not None and math.isfinite(mean) for mean in means.values()):
             entries.append({**cell, "values": means})

@@ -24,10 +24,9 @@ from typing import Any
 
 import numpy as np
 import psutil
-import psycopg
 import requests
 
-from bench.service_store import STUDY_NAME, end_one, fill
+from bench.large_store import STUDY_NAME, end_one, fill
 from study.places import Places
 from study.storage import Storage
 from tests.services import free_port, postgres
@@ -186,9 +185,8 @@ def wait_until_running(service: Service) -> None:
 
 
 def end_trials(places: Places, waiting: list[str], stop: threading.Event) -> None:
-    with psycopg.connect(places.store, autocommit=True) as connection:
-        while waiting and not stop.wait(ENDING_S):
-            end_one(connection, waiting.pop())
+    while waiting and not stop.wait(ENDING_S):
+        end_one(places, waiting.pop())
 
 
 if __name__ == "__main__":

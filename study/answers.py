@@ -8,12 +8,13 @@ import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from analysis import answers, ranking
+from analysis import ranking
+from analysis.cellbook import CellBook
 from analysis.findings import Findings, find
 from analysis.learning import cells_to_follow
 from analysis.pareto import pareto_front
@@ -27,8 +28,16 @@ from trainers.errors import Fault, InputError
 from trainers.files import write_text_whole
 from trainers.losses.taxonomy import TAXONOMY
 
+if TYPE_CHECKING:
+    from study.known import Known
+
 SEED = 0
 """Of the bootstrap: the same study gives the same answers."""
+
+
+def seeded() -> np.random.Generator:
+    """The numbers that each answer draws."""
+    return np.random.default_rng(SEED)
 
 
 @dataclass(frozen=True)
@@ -63,19 +72,31 @@ def best(
 
     Raises: InputError for an unknown study, goal, metric, column or family.
     """
-    tables = tables_of(study, places)
-    asked = [part for part in (where, _of_family(family, tables)) if part and part.strip()]
+    book = _known(study, places).book
+    asked = [part for part in (where, _of_family(family, book)) if part and part.strip()]
     # What a user wrote stays as it is where it stands alone: errors repeat it.
     where = " and ".join(f"({part})" for part in asked) if len(asked) > 1 else next(iter(asked), None)
+    return rank(book, goal, metric, where, top, pareto)
+
+
+def rank(
+    book: CellBook,
+    goal: str = "ignore",
+    metric: str | None = None,
+    where: str | None = None,
+    top: int | None = 5,
+    pareto: Sequence[str] = (),
+) -> list[dict[str, Any]]:
+    """As ``best``, of a study's cells. Raises: InputError for an unknown goal, metric or column."""
     try:
         if pareto:
-            return pareto_front(tables, _rng(), pareto, where)[:top]
-        return ranking.best(tables, _rng(), goal=goal, metric=metric, where=where, top=top)
+            return pareto_front(book, seeded(), pareto, where)[:top]
+        return ranking.best(book, seeded(), goal=goal, metric=metric, where=where, top=top)
     except ValueError as error:
         raise InputError(Fault("", str(error))) from None
 
 
-def _of_family(family: str | None, tables: StudyTables) -> str | None:
+def _of_family(family: str | None, book: CellBook) -> str | None:
     """The condition that a cell's loss has a term of the family."""
     if family is None:
         return None
@@ -84,20 +105,19 @@ def _of_family(family: str | None, tables: StudyTables) -> str | None:
         raise InputError(Fault(f"family {family}", "is not known", f"choose one of {', '.join(families)}"))
     members = {name for name, entry in TAXONOMY.items() if entry.category == family}
     # A weighted sum's name holds those of its terms: dice + 0.5 ce.
-    named = [
-        name for name in tables.trials["loss"].unique() if {part.split()[-1] for part in name.split(" + ")} & members
-    ]
+    losses = dict.fromkeys(cell["params"]["loss"] for cell in book.cells)
+    named = [name for name in losses if {part.split()[-1] for part in name.split(" + ")} & members]
     return f"loss in {named}" if named else "loss == ''"
 
 
 def table(study: Study, places: Places | None = None) -> list[dict[str, Any]]:
     """The paper's table 1 of the study, see ``analysis.answers.table_one``."""
-    return answers.table_one(tables_of(study, places), _rng())
+    return _known(study, places).table
 
 
 def transition_map(study: Study, places: Places | None = None) -> dict[str, Any]:
     """Where ignoring turns into learning empty, see ``analysis.answers.transition_map``."""
-    return answers.transition_map(tables_of(study, places), _rng())
+    return _known(study, places).map
 
 
 def report(study: Study, path: Path, places: Places | None = None) -> Path:
@@ -139,7 +159,7 @@ def report_html(
     return render_report(
         tables,
         about,
-        _rng(),
+        seeded(),
         findings=found,
         links=None if runs is None else runs.cells,
         explained=json.loads(expected.read_text()) if expected.exists() else None,
@@ -150,7 +170,7 @@ def report_html(
 
 def findings_of(tables: StudyTables) -> Findings:
     """Everything that a study found, each computed once."""
-    return find(tables, _rng())
+    return find(tables, seeded())
 
 
 def epochs_of(found: Findings, places: Places) -> pd.DataFrame | None:
@@ -186,6 +206,13 @@ def tables_of(study: Study, places: Places | None = None) -> StudyTables:
     return read_tables(name_of(study), places or Places.find())
 
 
+def _known(study: Study, places: Places | None) -> Known:
+    # Here and not above: a tracking client takes seconds to import, and not every call needs it.
+    from study.known import Known
+
+    return Known(name_of(study), places or Places.find())
+
+
 def name_of(study: Study) -> str:
     """The study's name."""
     return study if isinstance(study, str) else study.name
@@ -207,7 +234,3 @@ def _version(name: str) -> str:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
         return "not installed"
-
-
-def _rng() -> np.random.Generator:
-    return np.random.default_rng(SEED)

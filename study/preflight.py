@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import platform
 import secrets
 from collections.abc import Iterator, Mapping
@@ -13,6 +12,7 @@ from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from study.code import hash_of_code
 from study.engine import Engine, Node
 from study.storage import Storage
 from trainers.data.base import DataSpec
@@ -87,12 +87,7 @@ def versions() -> dict[str, str]:
             found[name] = version(name).partition("+")[0]  # a CPU and a CUDA build may work together
         except PackageNotFoundError:
             found[name] = "none"
-    code = hashlib.sha256()
-    for name in OURS:
-        root = Path(str(import_module(name).__file__)).parent
-        for path in sorted(root.rglob("*.py")):
-            code.update(str(path.relative_to(root)).encode() + path.read_bytes())
-    return found | {"dicestudy's code": code.hexdigest()[:12]}
+    return found | {"dicestudy's code": hash_of_code(*map(import_module, OURS))}
 
 
 def _faults_of(data: Mapping[str, DataSpec]) -> Iterator[Fault]:

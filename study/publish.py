@@ -71,7 +71,7 @@ def note_of(plan: Plan, found: Findings | None = None) -> str:
     return "\n".join(lines)
 
 
-def publish(plan: Plan, places: Places, tracker: MlflowTracker, run: TrackedRun) -> None:
+def publish(plan: Plan, places: Places, tracker: MlflowTracker, run: TrackedRun) -> Findings:
     """Write the answers of a study to its folder, keep them as artifacts of its run, and renew the notes."""
     study = plan.study
     folder = places.storage.study(study.name)
@@ -92,6 +92,7 @@ def publish(plan: Plan, places: Places, tracker: MlflowTracker, run: TrackedRun)
     for path in [*files, folder / "report.html"]:
         tracker.log_file(run, path)
     tracker.describe(note_of(plan, found), design_of(study), study.key, views_of(study, plan.trials))
+    return found
 
 
 def _explained(plan: Plan, places: Places) -> list[dict[str, Any]]:

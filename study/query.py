@@ -8,6 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import pandas as pd
 from mlflow import MlflowClient
 
 from analysis.table import Emptied, StudyTables
@@ -16,11 +17,13 @@ from study.dashboard import DEFAULT_ADDRESS
 from study.places import Places, UnknownStudyError
 from study.settings import RESOLVED
 from study.store import all_runs, open_client, without_credentials
-from study.tables import make_tables
+from study.tables import KeptRows, make_tables, read_cases
 from study.tracking import CELL, DESIGN, IN_STUDY, KEY, KIND, NOTHING, REASON, STATE, VERSION
 from trainers.errors import Fault, InputError
 from trainers.outcome import CASES_FILE
 
+MARGIN_MS = 60_000
+"""How long before the newest ending others may have ended that were not in the store yet."""
 TEXT = ("loss", "phi", "eps", "labeling")
 """Parameters that stay text even where they look like a number."""
 
@@ -33,20 +36,35 @@ def read_tables(study: str, places: Places) -> StudyTables:
     client = open_client(places.store, create=False)
     experiment = _experiment(client, study)
     design = _design(client, experiment, study)
-    runs = [
-        run
-        for run in all_runs(client, experiment, f"tags.`{KIND}` = 'trial' AND tags.`{IN_STUDY}` = 'true'")
-        if run.data.tags.get(STATE) in ("DONE", "FAILED")
-    ]
+    launch = _launch_of(client, experiment)
+    kept = KeptRows(places.storage.study(study))
+    rows, cases = kept.load(launch)
+    members = f"tags.`{KIND}` = 'trial' AND tags.`{IN_STUDY}` = 'true'"
+    gone: set[str] = set()
+    if rows:
+        # A run that ended a little before the newest may have been written after it was read.
+        since = max(row["ended"] for row in rows.values()) - MARGIN_MS
+        fresh = list(all_runs(client, experiment, f"{members} AND attributes.end_time >= {since}"))
+        begun = all_runs(client, experiment, f"{members} AND attributes.status = 'RUNNING'")
+        gone = {run.data.tags[KEY] for run in [*begun, *fresh]} & rows.keys()
+    else:
+        fresh = list(all_runs(client, experiment, members))
+    over = [run for run in fresh if run.data.tags.get(STATE) in ("DONE", "FAILED")]
     with TemporaryDirectory() as scratch:
-        files = [_cases(client, run, places, Path(scratch)) for run in runs if run.data.tags[STATE] == "DONE"]
-        return make_tables(
-            [_row(run) for run in runs],
-            files,
-            Emptied(design["emptied"]["group"], tuple(design["emptied"]["classes"])),
-            design["groups"],
-            design["classes"],
-        )
+        files = [_cases(client, run, places, Path(scratch)) for run in over if run.data.tags[STATE] == "DONE"]
+        found = read_cases(files)
+    rows = {key: row for key, row in rows.items() if key not in gone}
+    rows |= {run.data.tags[KEY]: {**_row(run), "ended": run.info.end_time or 0} for run in over}
+    cases = found if cases is None else pd.concat([cases[~cases["key"].isin(gone)], found], ignore_index=True)
+    if over or gone:
+        kept.save(launch, rows, cases)
+    return make_tables(
+        [{name: value for name, value in row.items() if name != "ended"} for row in rows.values()],
+        cases,
+        Emptied(design["emptied"]["group"], tuple(design["emptied"]["classes"])),
+        design["groups"],
+        design["classes"],
+    )
 
 
 def version_of(study: str, places: Places) -> str:
@@ -58,12 +76,17 @@ def version_of(study: str, places: Places) -> str:
     experiment = _experiment(client, study)
     over = f"tags.`{KIND}` = 'trial' AND tags.`{STATE}` != 'RUNNING'"
     newest = client.search_runs([experiment], over, max_results=1, order_by=["attributes.end_time DESC"])
-    own = client.search_runs([experiment], f"tags.`{KIND}` = 'study'", max_results=1)
-    parts = [
-        (run.info.run_id, run.info.end_time, run.data.tags.get(STATE), run.data.tags.get(VERSION))
-        for run in [*newest, *own]
-    ]
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
+    text = json.dumps([*map(_words, newest), *_launch_of(client, experiment)])
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _launch_of(client: MlflowClient, experiment: str) -> list[Any]:
+    """What changes whenever a launch begins or ends, and with it which trials are the study's."""
+    return [_words(run) for run in client.search_runs([experiment], f"tags.`{KIND}` = 'study'", max_results=1)]
+
+
+def _words(run: Any) -> list[Any]:
+    return [run.info.run_id, run.info.end_time, run.data.tags.get(STATE), run.data.tags.get(VERSION)]
 
 
 def study_names(places: Places) -> list[str]:

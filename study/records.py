@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 
 from study.delivery import Delivery
+from study.known import Known
 from study.places import Places
 from study.plan import Plan
 from study.publish import design_of, note_of, publish
@@ -46,8 +47,9 @@ class Records:
                 # Whoever is still said to be running was stopped.
                 self.delivery.catch_up()
                 self.delivery.close_cells()
-                publish(plan, self.places, self.tracker, self.summary)
+                found = publish(plan, self.places, self.tracker, self.summary)
                 self.tracker.end(self.summary, ending, reason)
+                Known(plan.study.name, self.places).keep(found)
             except InputError as error:
                 return str(error).splitlines()[0]
             except (*STORE_ERRORS, OSError) as error:

@@ -7,10 +7,9 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.outcomes import trial_scores
 from analysis.table import DERIVED, StudyTables, plain, settings_of
 from analysis.where import choose
-from study.answers import Study, tables_of
+from study.answers import Study, name_of
 from study.places import Places
 from trainers.errors import Fault, InputError
 
@@ -25,8 +24,10 @@ def trials(
 
     Raises: InputError for an unknown study, state or column.
     """
-    tables = tables_of(study, places)
-    found = TrialList(tables, trial_scores(tables))
+    # Here and not above: a tracking client takes seconds to import.
+    from study.known import Known
+
+    found = Known(name_of(study), places or Places.find()).trials
     return found.entries(found.choose(where, state))
 
 

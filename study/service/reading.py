@@ -2,88 +2,19 @@
 
 from __future__ import annotations
 
-import copy
 import time
-from functools import cached_property
 from typing import Any
 
-import numpy as np
-import pandas as pd
-
-from analysis import answers, ranking
-from analysis.cells import cell_metrics
-from analysis.outcomes import trial_scores
-from analysis.scores import StudyScores, study_scores
-from analysis.table import StudyTables
-from study.answers import SEED
+from study.answers import rank
+from study.known import Known
 from study.places import Places
-from study.query import read_tables, version_of
-from study.trial_list import TrialList
-from trainers.errors import Fault, InputError
+from study.query import version_of
 
 STUDIES_KEPT = 2
 LOOK_S = 1.0
 """Seconds between two looks at a study's version."""
 REST = 2.0
 """A study is read anew after a pause of so many times what reading took: a running one changes all the time."""
-
-
-class Known:
-    """A study as read at one moment, and what was computed of it so far: the figures that each answer has alone."""
-
-    def __init__(self, tables: StudyTables, version: str) -> None:
-        self.tables, self.version = tables, version
-        self._rng = np.random.default_rng(SEED)
-
-    @cached_property
-    def scores(self) -> pd.DataFrame:
-        """Of ``trial_scores``."""
-        return trial_scores(self.tables)
-
-    @cached_property
-    def matrices(self) -> StudyScores:
-        """Of ``study_scores``."""
-        return study_scores(self.tables)
-
-    @cached_property
-    def _cells(self) -> tuple[list[dict[str, Any]], np.random.Generator]:
-        """The cells, and the generator as it is left by them."""
-        rng = copy.deepcopy(self._rng)
-        return cell_metrics(self.tables, rng, self.scores, self.matrices), rng
-
-    def best(self, goal: str, metric: str | None, where: str | None, top: int) -> list[dict[str, Any]]:
-        """As ``study.answers.best``."""
-        cells, rng = self._cells
-        try:
-            return ranking.best(
-                self.tables,
-                copy.deepcopy(rng),
-                goal=goal,
-                metric=metric,
-                where=where,
-                top=top,
-                cells=cells,
-                scores=self.scores,
-                matrices=self.matrices,
-            )
-        except ValueError as error:
-            raise InputError(Fault("", str(error))) from None
-
-    @cached_property
-    def table(self) -> list[dict[str, Any]]:
-        """As ``study.answers.table``."""
-        cells, rng = self._cells
-        return answers.table_one(self.tables, copy.deepcopy(rng), cells, self.matrices)
-
-    @cached_property
-    def map(self) -> dict[str, Any]:
-        """As ``study.answers.transition_map``."""
-        return answers.transition_map(self.tables, copy.deepcopy(self._rng), self.scores, self.matrices)
-
-    @cached_property
-    def trials(self) -> TrialList:
-        """The trials that are over."""
-        return TrialList(self.tables, self.scores)
 
 
 class Reading:
@@ -98,7 +29,7 @@ class Reading:
     def best(self, study: str, known: str = "", **how: Any) -> tuple[dict[str, Any], Any]:
         """The best cells."""
         found = self._find(study)
-        return _unless(found, known, lambda: (found.best(**how), None))
+        return _unless(found, known, lambda: (rank(found.book, **how), None))
 
     def table(self, study: str, offset: int, limit: int, known: str = "") -> tuple[dict[str, Any], Any]:
         """A page of table 1."""
@@ -135,7 +66,9 @@ class Reading:
             known = self._known.pop(study, None) and None
             while len(self._known) >= STUDIES_KEPT:
                 self._known.pop(next(iter(self._known)))
-            known = self._known[study] = Known(read_tables(study, self.places), version)
+            known = self._known[study] = Known(study, self.places, version)
+            # Read now, so that it is known how long it takes.
+            known.book  # noqa: B018
             took = time.monotonic() - begun
             self._rested[study] = time.monotonic() + REST * took
         self._looked[study] = time.monotonic()

@@ -1,4 +1,4 @@
-"""A large study, over but for a few trials, on a storage and in a PostgreSQL store."""
+"""A large study, over but for a few trials, on a storage and in an SQLite or PostgreSQL store."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ import time
 import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
+from itertools import islice
 from typing import Any
 
 import numpy as np
-import psycopg
+from sqlalchemy import Connection, bindparam, create_engine, text
 
 from study.delivery import Delivery
 from study.places import Places
@@ -32,6 +33,8 @@ STUDY_NAME = "large"
 CASES, SEEDS = 30, 5
 WAITING = 60
 """Trials that have not ended yet in the store."""
+BLOCK = 5000
+"""Rows that are inserted at once."""
 V_HAT = 1000.0
 STUDY = """name: large
 data: {{source: phantom, train: 24, test: 30}}
@@ -62,14 +65,16 @@ def fill(places: Places, trials: int) -> list[str]:
     delivery = Delivery(specs, places.storage, tracker)
     delivery.deliver(specs[0].key)
     trial, cell = tracker.runs["trial", specs[0].key], tracker.runs["cell", specs[0].cell]
-    with psycopg.connect(places.store) as connection:
+    with create_engine(places.store).begin() as connection:
         return _copy_runs(connection, specs, results, trial.run_id, cell.run_id)
 
 
-def end_one(connection: psycopg.Connection[Any], run: str) -> None:
+def end_one(places: Places, run: str) -> None:
     """Have a trial end now, as the tracker does: its status first, then its state."""
-    connection.execute("UPDATE runs SET status = 'FINISHED', end_time = %s WHERE run_uuid = %s", (_now(), run))
-    connection.execute("UPDATE tags SET value = 'DONE' WHERE run_uuid = %s AND key = %s", (run, STATE))
+    told = {"run": run, "now": int(time.time() * 1000), "key": STATE}
+    with create_engine(places.store, isolation_level="AUTOCOMMIT").connect() as connection:
+        connection.execute(text("UPDATE runs SET status = 'FINISHED', end_time = :now WHERE run_uuid = :run"), told)
+        connection.execute(text("UPDATE tags SET value = 'DONE' WHERE run_uuid = :run AND key = :key"), told)
 
 
 def _result(spec: TrialSpec, rng: np.random.Generator) -> TrialResult:
@@ -93,6 +98,8 @@ def _write_storage(
     rng: np.random.Generator,
 ) -> None:
     """Results, per-case tables and epochs; a subject is harder or easier in every trial, the rest is noise."""
+    places.storage.make()
+    places.storage.study(study.name).mkdir()
     keep_members(study, specs, 1, places)
     true = rng.integers(600, 1600, CASES)
     infos = [CaseInfo(f"test-{number:04d}", f"test-{number:04d}", "AB"[number % 2]) for number in range(CASES)]
@@ -126,7 +133,7 @@ def _write_storage(
 
 
 def _copy_runs(
-    connection: psycopg.Connection[Any],
+    connection: Connection,
     specs: Sequence[TrialSpec],
     results: Sequence[TrialResult],
     trial: str,
@@ -150,11 +157,13 @@ def _copy_runs(
     ]
     _copy(connection, trial, copies)
     waiting = [run for run, *_ in copies[-WAITING:]]
-    connection.execute("UPDATE runs SET status = 'RUNNING', end_time = NULL WHERE run_uuid = ANY(%s)", (waiting,))
-    connection.execute("UPDATE tags SET value = 'RUNNING' WHERE key = %s AND run_uuid = ANY(%s)", (STATE, waiting))
-    connection.commit()
-    connection.autocommit = True
-    connection.execute("ANALYZE")
+    told = {"runs": waiting, "key": STATE}
+    for statement in (
+        "UPDATE runs SET status = 'RUNNING', end_time = NULL WHERE run_uuid IN :runs",
+        "UPDATE tags SET value = 'RUNNING' WHERE key = :key AND run_uuid IN :runs",
+    ):
+        connection.execute(text(statement).bindparams(bindparam("runs", expanding=True)), told)
+    connection.execute(text("ANALYZE"))
     return waiting
 
 
@@ -163,18 +172,16 @@ def _params(spec: TrialSpec, result: TrialResult | None) -> dict[str, str]:
     return {name: NOTHING if value == "" else str(value) for name, value in values.items()}
 
 
-def _copy(
-    connection: psycopg.Connection[Any], like: str, copies: Sequence[tuple[str, dict[str, str], dict[str, str], str]]
-) -> None:
+def _copy(connection: Connection, like: str, copies: Sequence[tuple[str, dict[str, str], dict[str, str], str]]) -> None:
     """Insert copies of a run: id, tags and params of own, name; all else is that of the run ``like``."""
     for table in ("runs", "tags", "params", "latest_metrics", "metrics"):
-        found = connection.execute(f"SELECT * FROM {table} WHERE run_uuid = %s", (like,))
-        columns = [column.name for column in found.description or ()]
-        rows = [dict(zip(columns, row, strict=True)) for row in found.fetchall()]
-        with connection.cursor().copy(f"COPY {table} ({', '.join(columns)}) FROM STDIN") as target:
-            for run, tags, params, name in copies:
-                for row in _changed(rows, table, run, tags, params, name):
-                    target.write_row([row[column] for column in columns])
+        found = connection.execute(text(f"SELECT * FROM {table} WHERE run_uuid = :like"), {"like": like})
+        columns = list(found.keys())
+        rows = [dict(row) for row in found.mappings()]
+        into = text(f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join(f':{name}' for name in columns)})")
+        made = (row for run, tags, params, name in copies for row in _changed(rows, table, run, tags, params, name))
+        while block := list(islice(made, BLOCK)):
+            connection.execute(into, block)
 
 
 def _changed(
@@ -188,7 +195,3 @@ def _changed(
         elif table in ("tags", "params") and row["key"] in own:
             changed["value"] = own[row["key"]]
         yield changed
-
-
-def _now() -> int:
-    return int(time.time() * 1000)
