@@ -108,14 +108,14 @@ class Delivery:
     def _end(self, run: TrackedRun, spec: TrialSpec, result: TrialResult, epochs: list[dict[str, Any]]) -> None:
         self.tracker.reopen(run)
         self.tracker.log_epochs(run, epochs)
-        self.tracker.log_settings(run, resolved(spec, result))
-        self.tracker.log_figures(
+        self.tracker.log_at_once(
             run,
+            resolved(spec, result),
             {f"final.{name}": value for name, value in result.metrics.items()}
             | {f"count.{name}": value for name, value in result.counts.items()}
             | {"seconds": result.seconds, "memory_mib": result.memory_mib},
+            {f"dicestudy.target.{name}": value for name, value in result.targets.items()},
         )
-        self.tracker.log_tags(run, {f"dicestudy.target.{name}": value for name, value in result.targets.items()})
         self.tracker.log_file(run, self.storage.trial(spec.key) / CASES_FILE)
         # The ending last: a run that says DONE has everything.
         self.tracker.end(run, result.state, result.reason)
@@ -186,6 +186,9 @@ class Courier(threading.Thread):
             if time.monotonic() < self._resting_until:
                 continue
             try:
+                if self._resting_until:
+                    self.delivery.tracker.look()
+                    self._resting_until = 0.0
                 self.delivery.deliver(key)
             except Exception:
                 # Whatever it was, the launch's last look delivers the same again, and says what is wrong.

@@ -126,7 +126,7 @@ class _Launch:
 
     def run(self, engine: Engine) -> Launched:
         """Run what is missing; whatever happens, the study's run gets its ending."""
-        self.records.tracker.reopen(self.records.summary)
+        self.records.tracker.reopen(self.records.tracker.summary)
         courier = Courier(self.records.delivery)
         courier.start()
         ending, reason = "STOPPED", "the launch broke off"

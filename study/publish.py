@@ -29,7 +29,7 @@ from study.plan import Plan
 from study.query import read_tables, run_links
 from study.spec import StudySpec
 from study.standing import STUDY_FILE
-from study.tracking import MlflowTracker, TrackedRun
+from study.tracking import MlflowTracker
 from study.views import views_of
 from trainers.data.prepared import is_prepared
 from trainers.errors import InputError
@@ -71,7 +71,7 @@ def note_of(plan: Plan, found: Findings | None = None) -> str:
     return "\n".join(lines)
 
 
-def publish(plan: Plan, places: Places, tracker: MlflowTracker, run: TrackedRun) -> Findings:
+def publish(plan: Plan, places: Places, tracker: MlflowTracker) -> Findings:
     """Write the answers of a study to its folder, keep them as artifacts of its run, and renew the notes."""
     study = plan.study
     folder = places.storage.study(study.name)
@@ -90,7 +90,7 @@ def publish(plan: Plan, places: Places, tracker: MlflowTracker, run: TrackedRun)
     page = report_html(study.name, tables, text, places, found, run_links(study.name, places))
     write_text_whole(folder / "report.html", page)
     for path in [*files, folder / "report.html"]:
-        tracker.log_file(run, path)
+        tracker.log_file(tracker.summary, path)
     tracker.describe(note_of(plan, found), design_of(study), study.key, views_of(study, plan.trials))
     return found
 

@@ -31,7 +31,7 @@ class Records:
         study = plan.study
         self.places = places
         self.tracker = MlflowTracker(places.store, study.name, places.artifacts / study.name)
-        self.summary = self.tracker.describe(note_of(plan), design_of(study), study.key, views_of(study, plan.shown))
+        self.tracker.describe(note_of(plan), design_of(study), study.key, views_of(study, plan.shown))
         self.delivery = Delivery(plan.trials, places.storage, self.tracker, plan.shown if plan.is_search else ())
         self.tracker.mark_members(self.delivery.specs, self.delivery.cells)
         for key in begun_anew:
@@ -43,12 +43,12 @@ class Records:
         """Deliver what is missing and close every run; why the store lacks something, if it does."""
         for pause in (*PAUSES, None):
             try:
-                self.tracker.drop_doubles()
+                self.tracker.look()
                 # Whoever is still said to be running was stopped.
                 self.delivery.catch_up()
                 self.delivery.close_cells()
-                found = publish(plan, self.places, self.tracker, self.summary)
-                self.tracker.end(self.summary, ending, reason)
+                found = publish(plan, self.places, self.tracker)
+                self.tracker.end(self.tracker.summary, ending, reason)
                 Known(plan.study.name, self.places).keep(found)
             except InputError as error:
                 return str(error).splitlines()[0]

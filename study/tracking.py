@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from mlflow import MlflowClient
-from mlflow.entities import Metric, Param, RunTag
+from mlflow.entities import Metric, Param, Run, RunTag
 
 from study.settings import Value
 from study.store import all_runs, open_client
@@ -34,8 +34,8 @@ NOTHING = "(none)"
 
 ENDINGS = {"DONE": "FINISHED", "FAILED": "FAILED", "STOPPED": "KILLED", "LOST": "FAILED"}
 """Our states as MLflow's statuses."""
-METRICS_A_CALL, PARAMS_A_CALL = 1000, 100
-"""What the server takes in one log_batch."""
+METRICS_A_CALL, PARAMS_A_CALL = 800, 100
+"""What goes into one log_batch, which takes 1000 entries, 100 of them parameters and 100 tags."""
 
 
 @dataclass
@@ -57,34 +57,36 @@ class MlflowTracker:
         self.study = study
         self.experiment = self._experiment(artifact_root)
         self.runs: dict[tuple[str, str], TrackedRun] = {}
-        for run in all_runs(self.client, self.experiment, f"tags.`{KIND}` != ''"):
-            tags = run.data.tags
-            identity = tags[KIND], tags.get(KEY, "")
-            if identity in self.runs:
-                # Made twice by a request whose first answer was lost on the way.
-                self.client.delete_run(run.info.run_id)
-                continue
-            self.runs[identity] = TrackedRun(
-                run.info.run_id,
-                tags.get(STATE, ""),
-                int(tags.get(EPOCHS, 0)),
-                tags.get(IN_STUDY) == "true",
-                SETTLED in tags,
-            )
+        self.look()
 
-    def drop_doubles(self) -> None:
-        """Delete runs made twice: by a request whose answer was lost, and that was then asked again."""
+    def look(self) -> None:
+        """Take in what the server has now; of runs made twice all but one are deleted.
+
+        Twice comes of a request whose answer was lost, and that was then asked again. A database that crashed may
+        lack what it had confirmed.
+        """
         ours = {run.run_id for run in self.runs.values()}
+        found: dict[tuple[str, str], Run] = {}
         for run in all_runs(self.client, self.experiment, f"tags.`{KIND}` != ''"):
-            if run.info.run_id not in ours:
-                self.client.delete_run(run.info.run_id)
+            identity = run.data.tags[KIND], run.data.tags.get(KEY, "")
+            other = found.setdefault(identity, run)
+            if other is not run:
+                spare = other if run.info.run_id in ours else run
+                found[identity] = run if spare is other else other
+                self.client.delete_run(spare.info.run_id)
+        self.runs = {identity: _tracked(run) for identity, run in found.items()}
 
-    def describe(self, note: str, design: str, version: str, views: Mapping[str, str]) -> TrackedRun:
-        """Set the experiment's note, design and views; the study's run, made if it is not there, with note and version.
+    @property
+    def summary(self) -> TrackedRun:
+        """The study's own run, made if it is not there."""
+        return self.run("study", "", f"study {self.study}", {})
+
+    def describe(self, note: str, design: str, version: str, views: Mapping[str, str]) -> None:
+        """Set the experiment's note, design and views, and the note and version of the study's run.
 
         Its first line, which a page shows also where it folds the rest, ends in links to the answers and the views.
         """
-        run = self.run("study", "", f"study {self.study}", {})
+        run = self.summary
         first, _, rest = note.partition("\n")
         note = f"{first} {self._links(run)}\n{rest}"
         # Or its page opens on traces of language models.
@@ -92,7 +94,6 @@ class MlflowTracker:
         for name, value in {NOTE: note, DESIGN: design, **kind, **views}.items():
             self.client.set_experiment_tag(self.experiment, name, value)
         self.log_tags(run, {NOTE: note, VERSION: version})
-        return run
 
     def _links(self, run: TrackedRun) -> str:
         # Without a host: the same note is read at whatever address the server has.
@@ -120,19 +121,25 @@ class MlflowTracker:
 
     def log_settings(self, run: TrackedRun, params: Mapping[str, Value]) -> None:
         """Parameters, the numeric ones mirrored as metrics ``hp.*``: the server compares parameters as text."""
+        self.log_at_once(run, params, {}, {SETTLED: "true"})
+        run.settled = True
+
+    def log_at_once(
+        self, run: TrackedRun, params: Mapping[str, Value], figures: Mapping[str, float], tags: Mapping[str, str]
+    ) -> None:
+        """Settings, as ``log_settings``, figures and tags in as few calls as the server takes them; tags last."""
         now = _now()
         numbers = {f"hp.{name}": value for name, value in params.items() if isinstance(value, int | float)}
+        metrics = [Metric(name, float(value), now, 0) for name, value in {**numbers, **figures}.items()]
         written = [Param(name, str(value) if value != "" else NOTHING) for name, value in params.items()]
-        metrics = [Metric(name, float(value), now, 0) for name, value in numbers.items()]
-        for start in range(0, len(written), PARAMS_A_CALL):
-            last = start + PARAMS_A_CALL >= len(written)
+        calls = max(1, -(-len(metrics) // METRICS_A_CALL), -(-len(written) // PARAMS_A_CALL))
+        for call in range(calls):
             self.client.log_batch(
                 run.run_id,
-                metrics if start == 0 else (),
-                written[start : start + PARAMS_A_CALL],
-                [RunTag(SETTLED, "true")] if last else (),
+                metrics[call * METRICS_A_CALL : (call + 1) * METRICS_A_CALL],
+                written[call * PARAMS_A_CALL : (call + 1) * PARAMS_A_CALL],
+                [RunTag(name, value) for name, value in tags.items()] if call == calls - 1 else (),
             )
-        run.settled = True
 
     def log_epochs(self, run: TrackedRun, records: Iterable[Mapping[str, Any]]) -> None:
         """The epochs that the server does not have yet, one call each; told twice, they stand once."""
@@ -147,10 +154,7 @@ class MlflowTracker:
 
     def log_figures(self, run: TrackedRun, figures: Mapping[str, float]) -> None:
         """Figures that hold for the whole run; the server shows the latest."""
-        now = _now()
-        metrics = [Metric(name, float(value), now, 0) for name, value in figures.items()]
-        for start in range(0, len(metrics), METRICS_A_CALL):
-            self.client.log_batch(run.run_id, metrics[start : start + METRICS_A_CALL])
+        self.log_at_once(run, {}, figures, {})
 
     def log_file(self, run: TrackedRun, path: Path) -> None:
         """Keep a file as an artifact of the run."""
@@ -158,7 +162,7 @@ class MlflowTracker:
 
     def log_tags(self, run: TrackedRun, tags: Mapping[str, str]) -> None:
         """Set tags of the run."""
-        self.client.log_batch(run.run_id, tags=[RunTag(name, value) for name, value in tags.items()])
+        self.log_at_once(run, {}, {}, tags)
 
     def end(self, run: TrackedRun, state: str, reason: str = "") -> None:
         """Give the run its ending, once."""
@@ -207,6 +211,13 @@ class MlflowTracker:
         with contextlib.suppress(OSError):
             artifact_root.mkdir(parents=True, exist_ok=True)
         return str(self.client.create_experiment(self.study, artifact_location=place))
+
+
+def _tracked(run: Run) -> TrackedRun:
+    tags = run.data.tags
+    return TrackedRun(
+        run.info.run_id, tags.get(STATE, ""), int(tags.get(EPOCHS, 0)), tags.get(IN_STUDY) == "true", SETTLED in tags
+    )
 
 
 def _now() -> int:

@@ -1,14 +1,18 @@
 """The tracking store made anew from the storage alone."""
 
 import shutil
+import sqlite3
+import time
 
 import pytest
 from mlflow import MlflowClient
 
+from study import delivery
 from study.cli import preset_text
 from study.places import Places
+from study.plan import make_plan
 from study.reader import parse_study
-from study.records import sync
+from study.records import Records, sync
 from study.standing import keep_members, kept_study
 from study.storage import Storage
 from trainers.errors import InputError
@@ -88,3 +92,43 @@ def test_a_study_is_kept_as_it_was_launched(name, places):
     study = parse_study(preset_text(name), name)
     keep_members(study, [], 1, places)
     assert kept_study(name, places) == study
+
+
+@pytest.mark.parametrize("noticed", ["by a refusal", "at the end"])
+def test_what_a_crashed_database_had_confirmed_and_lost_is_told_again(elsewhere, monkeypatch, noticed):
+    monkeypatch.setattr(delivery, "REST", 0.0)
+    sync("small", elsewhere)
+    told = records(elsewhere.store)
+    plan = make_plan(kept_study("small", elsewhere), elsewhere.storage)
+    kept = Records(plan, elsewhere)
+    spec = plan.trials[0]
+    run = kept.tracker.runs["trial", spec.key].run_id
+    with sqlite3.connect(elsewhere.store.removeprefix("sqlite:///")) as database:
+        database.execute("DELETE FROM metrics WHERE run_uuid = ? AND step = 2", [run])
+        database.execute("DELETE FROM latest_metrics WHERE run_uuid = ? AND step = 2", [run])
+        for tag, value in (("epochs", "1"), ("state", "RUNNING")):
+            change = "UPDATE tags SET value = ? WHERE run_uuid = ? AND key = ?"
+            database.execute(change, [value, run, f"dicestudy.{tag}"])
+    kept.delivery.deliver(spec.key)
+    assert records(elsewhere.store) != told  # it believes what it was told
+    if noticed == "at the end":
+        assert kept.settle(plan, "DONE", "") == ""
+    else:
+        calls = []
+        deliver = kept.delivery.deliver
+
+        def refuse_once(key):
+            calls.append(key)
+            if len(calls) == 1:
+                raise ConnectionError("refused")
+            deliver(key)
+
+        monkeypatch.setattr(kept.delivery, "deliver", refuse_once)
+        courier = delivery.Courier(kept.delivery)
+        courier.send("refused")
+        courier.start()
+        while not calls:
+            time.sleep(0.01)
+        courier.send(spec.key)
+        courier.close()
+    assert records(elsewhere.store) == told
