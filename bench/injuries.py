@@ -62,14 +62,21 @@ class Bench:
         """Launch the study as a job."""
         file = self.cluster.folder / f"{self.name}.yaml"
         file.write_text(self.text)
-        command = [
-            *(sys.executable, "-m", "study.cli", "launch", str(file), "--detach", "--json"),
-            *("--address", self.cluster.address, "--store", self.store, "--storage", str(self.storage.root)),
-        ]
-        ended = subprocess.run(command, env=self.cluster.environment, capture_output=True, text=True, check=False)
+        places = ("--store", self.store, "--storage", str(self.storage.root))
+        self.jobs.append(json.loads(self.dicestudy("launch", str(file), "--detach", "--json", *places))["id"])
+
+    def dicestudy(self, *command: str) -> str:
+        """Run a command from outside the hosts, where only the cluster's address is known."""
+        ended = subprocess.run(
+            [sys.executable, "-m", "study.cli", *command, "--address", self.cluster.address],
+            env=self.cluster.environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         if ended.returncode:
             raise RuntimeError(ended.stderr)
-        self.jobs.append(json.loads(ended.stdout)["id"])
+        return ended.stdout
 
     def state(self) -> str:
         """Of the latest job; FAILED where the head that knew it is gone."""
@@ -211,6 +218,11 @@ def storage_away(bench: Bench) -> None:
         raise RuntimeError("trials were begun anew in the empty folder")
 
 
+def stopped(bench: Bench) -> None:
+    """The study is followed and stopped from outside the cluster, and launched again."""
+    _stop(bench)
+
+
 def checkpoint_truncated(bench: Bench) -> None:
     """The study is stopped, a checkpoint truncated by hand, and the study launched again."""
     folder = _stop(bench)
@@ -228,7 +240,10 @@ def journal_torn(bench: Bench) -> None:
 def _stop(bench: Bench) -> Path:
     """Stop the launch; the folder of a trial that has begun."""
     bench.until_training()
-    (bench.storage.study(bench.name) / "stop").touch()
+    found = json.loads(bench.dicestudy("status", bench.name, "--json"))
+    if found["state"] != "running" or not found["trials"]["running"]:
+        raise RuntimeError(f"the study is said to be {found}")
+    bench.dicestudy("stop", bench.name)
     bench.until_ended()
     begun = [path.parent for path in bench.storage.root.glob("trials/*/checkpoint.pt")]
     return next(folder for folder in sorted(begun) if load_result(folder) is None)
@@ -258,7 +273,7 @@ ROWS: dict[str, Callable[[Bench], None]] = {
     for function in (
         *(unhurt, worker_killed, two_killed, head_killed, driver_killed, cut_short, cut_long, preempted),
         *(server_killed, database_restarted, server_erratic, storage_full, storage_read_only),
-        *(storage_away, checkpoint_truncated, journal_torn, raises, nan, killed_for_memory),
+        *(storage_away, stopped, checkpoint_truncated, journal_torn, raises, nan, killed_for_memory),
     )
 }
 BEFORE = ("raises", "killed-for-memory")

@@ -1,7 +1,8 @@
-"""Many trials: hosts that share them, and whether the thousandth costs what the first did.
+"""Many trials: hosts that share them, and whether the last costs what the first did.
 
     python -m bench.scaling hosts        # 1, 2 and 3 hosts, trials that take a fixed time
-    python -m bench.scaling thousand     # near-empty trials through Ray, the storage and MLflow on PostgreSQL
+    python -m bench.scaling many         # near-empty trials through Ray, the storage and MLflow on PostgreSQL
+    python -m bench.scaling many --trials 10000 --strategy tpe --store sqlite
 
 ``hosts`` needs root and network namespaces. Its trials sleep for most of their time, since all hosts share the two
 cores of one machine; efficiency is the sum of the trials' times / (hosts × time from the first start to the last end).
@@ -13,12 +14,12 @@ import argparse
 import json
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import psutil
 
@@ -37,13 +38,23 @@ SLEEP = 12.0
 """Seconds that a trial of ``hosts`` sleeps before it trains."""
 ROUNDS = 5
 """Trials of ``hosts`` for each host."""
-BLOCK = 100
-"""Trials whose mean time is compared, at the beginning and at the end."""
+TPE = """
+name: many
+data: {{source: phantom, train: 4, test: 2}}
+labeling: {{empty: {{group: B, classes: [tumor]}}}}
+trial: {{network: tiny, epochs: 1, lr: 1.0e-3}}
+search:
+  strategy: tpe
+  goal: dice
+  trials: {trials}
+  references: 0
+  space: {{loss: [dice, iou], phi: [I, BI], eps: {{from: 1.0e-3, to: 1.0e+3}}, batch_size: [2, 4], labeling: partial}}
+"""
 
 
 def hosts() -> None:
     print("| hosts | trials | seconds from the first start to the last end | efficiency |\n|---|---|---|---|")
-    with tempfile.TemporaryDirectory(prefix="dicestudy-scaling-", dir="/var/tmp") as name:
+    with TemporaryDirectory(prefix="dicestudy-scaling-", dir="/var/tmp") as name:
         folder = Path(name)
         extra = {"PYTHONPATH": IMPORTED, "DICESTUDY_INJECT": str(folder / "inject.json")}
         (folder / "inject.json").write_text(json.dumps({"*": f"last {SLEEP}"}))
@@ -71,27 +82,45 @@ def _run(there: Cluster, name: str, count: int) -> None:
     print(f"| {count} | {trials} | {seconds:.1f} | {busy / (count * seconds):.2f} |", flush=True)
 
 
-def thousand(trials: int) -> None:
-    with tempfile.TemporaryDirectory() as name, postgres() as database:
-        folder = Path(name)
-        (folder / "artifacts").mkdir()
-        study = parse_study(STUDY.format(name="thousand", trials=trials))
-        with mlflow_server(database.uri, folder / "artifacts") as server:
-            places = Places(server.address, Storage(folder / "storage"))
-            with _memory() as seen:
-                ended = launch(study, places, quiet=True)
+def many(trials: int, strategy: str, kind: str) -> None:
+    with TemporaryDirectory() as name, STORES[kind](Path(name)) as store:
+        study = parse_study(
+            STUDY.format(name="many", trials=trials) if strategy == "grid" else TPE.format(trials=trials)
+        )
+        places = Places(store, Storage(Path(name) / "storage"))
+        with _memory() as seen:
+            begun = time.time()
+            ended = launch(study, places, quiet=True)
+            returned = time.time()
         assert ended.done == trials, ended
         ends = sorted(path.stat().st_mtime for path in places.storage.root.glob(f"trials/*/{RESULT_FILE}"))
         assert len(list(places.storage.root.glob(f"trials/*/{EPOCHS_FILE}"))) == trials
-    first = (ends[2 * BLOCK] - ends[BLOCK]) / BLOCK
-    last = (ends[-1] - ends[-BLOCK - 1]) / BLOCK
+    block = trials // 10
+    first = (ends[2 * block] - ends[block]) / block
+    last = (ends[-1] - ends[-block - 1]) / block
     quarter = len(seen) // 4
     early, late = max(seen[quarter : 2 * quarter]), max(seen[3 * quarter :])
     print(
-        f"{trials} near-empty trials: {first:.3f} s a trial in the second hundred, {last:.3f} s in the last "
-        f"(ratio {last / first:.2f}); the driver's memory {early:.0f} MiB in the second quarter, {late:.0f} MiB in the "
-        f"last (ratio {late / early:.2f})"
+        f"{trials} near-empty trials ({strategy}, {kind}): {first:.3f} s a trial in the second tenth, {last:.3f} s in "
+        f"the last (ratio {last / first:.2f}); the driver's memory {early:.0f} MiB in the second quarter of the "
+        f"launch, {late:.0f} MiB in the last (ratio {late / early:.2f}); the first ended {ends[0] - begun:.0f} s after "
+        f"the launch began, and the last {returned - ends[-1]:.0f} s before everything of it was in the store"
     )
+
+
+@contextmanager
+def _sqlite(folder: Path) -> Iterator[str]:
+    yield f"sqlite:///{folder / 'mlflow.db'}"
+
+
+@contextmanager
+def _served_postgres(folder: Path) -> Iterator[str]:
+    (folder / "artifacts").mkdir()
+    with postgres() as database, mlflow_server(database.uri, folder / "artifacts") as server:
+        yield server.address
+
+
+STORES = {"sqlite": _sqlite, "postgres": _served_postgres}
 
 
 @contextmanager
@@ -115,11 +144,16 @@ def _memory() -> Iterator[list[float]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("part", choices=["hosts", "thousand"])
+    parser.add_argument("part", choices=["hosts", "many"])
     parser.add_argument("--trials", type=int, default=1000)
+    parser.add_argument("--strategy", choices=["grid", "tpe"], default="grid")
+    parser.add_argument("--store", choices=list(STORES), default="postgres")
     given = parser.parse_args()
     started = time.monotonic()
-    hosts() if given.part == "hosts" else thousand(given.trials)
+    if given.part == "hosts":
+        hosts()
+    else:
+        many(given.trials, given.strategy, given.store)
     print(f"({time.monotonic() - started:.0f} s in all)", file=sys.stderr)
 
 

@@ -130,11 +130,11 @@ def forecast_text(found: Mapping[str, Any]) -> str:
             f"  {shape['network']}, B={shape['batch_size']}, {shape['loss']}: {shape['trials']} trials, "
             f"{took}{memory} (from {shape['from']})"
         )
-    lines += [
-        f"ε = {entry['eps']}: {_span(entry['low'], entry['high'])} voxels ({entry['class']}, "
-        f"v̂ {_span(entry['v_hat_low'], entry['v_hat_high'])})"
-        for entry in found["eps"]
-    ]
+    by_eps: dict[str, list[str]] = {}
+    for entry in found["eps"]:
+        v_hat = f"{entry['class']}, v̂ {_span(entry['v_hat_low'], entry['v_hat_high'])}"
+        by_eps.setdefault(entry["eps"], []).append(f"{_span(entry['low'], entry['high'])} ({v_hat})")
+    lines += [f"ε = {eps} is {', '.join(listed)} voxels" for eps, listed in by_eps.items()]
     return "\n".join([*lines, *(f"warning: {text}" for text in found["warnings"])])
 
 
