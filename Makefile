@@ -44,7 +44,7 @@ lint: $(VENV)/installed
 	$(BIN)/mypy
 
 check: lint
-	$(PYTEST)
+	DICESTUDY_TEST_FAULTS=1 $(PYTEST)
 
 bench: $(VENV)/installed
 	$(BIN)/python -m bench.overhead

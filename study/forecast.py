@@ -311,14 +311,16 @@ def _doubts(plan: Plan, given: Mapping[str, Assignment]) -> list[str]:
         found.append("every label is kept: nothing is emptied, so nothing can be ignored; add labeling: partial")
     elif "full" not in regimes and not (plan.is_search and study.search.references):
         found.append("no training under full labeling: outcomes are judged against it; add labeling: full")
-    distances = [
-        abs(_decades(voxels, cases.v_hat[name]))
+    decades = [
+        _decades(voxels, cases.v_hat[name])
         for spec in plan.shown
         if spec.labeling.name != "full" and (cases := given[spec.key]).v_hat
         for name, voxels in cases.eps.items()
         if name in spec.empty.classes and cases.v_hat[name]
     ]
-    if distances and min(distances) > _decades(NEAR, 1):
+    # A search's samples are the ends of its ranges; what lies between them may be asked for.
+    covered = plan.is_search and decades and min(decades) <= 0 <= max(decades)
+    if decades and not covered and min(map(abs, decades)) > _decades(NEAR, 1):
         found.append(
             f"no ε within a factor {NEAR:g} of v̂: if ignoring turns into learning empty, it is rarely seen elsewhere; "
             "add eps: v_hat"
