@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-SIGNS: Mapping[str, str] = {"phi": "Φ", "eps": "ε", "batch_size": "B", "labeling": "labeling", "lr_steps": "lr·steps"}
+SIGNS: Mapping[str, str] = {"phi": "Φ", "eps": "ε", "batch_size": "B", "labeling": "labeling"}
 ALWAYS = ("phi", "batch_size")
 """The settings that every label shows; others only where they vary."""
 NOTHING = "–"

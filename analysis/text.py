@@ -11,7 +11,7 @@ from analysis.labels import NOTHING, SIGNS, crossing_text, figure, fixed, label,
 from analysis.summary import FEW_TRIALS, slice_label
 
 SETTINGS = ("phi", "eps", "batch_size", "labeling")
-_ADVISED = ("loss", "phi", "batch_size", "labeling", "lr_steps", "class")
+_ADVISED = ("loss", "phi", "batch_size", "labeling", "class")
 """What the slices of ``explain`` may differ in."""
 _SCORES = ("dsc", "dv_ml", "auc")
 _FIGURES = {

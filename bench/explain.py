@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from analysis.answers import transition_map
-from analysis.explain import TRAINING, LabelStatistics, crossing_at, predict_crossing, push_curve
+from analysis.explain import LabelStatistics, crossing_at, predict_crossing, push_curve
 from analysis.labels import figure
 from study.foresight import statistics_of
 from study.places import Places
@@ -142,16 +142,14 @@ def tell(name: str, decades: Sequence[float]) -> str:
     )
 
 
-def print_constants(slices: Sequence[Slice], fitted: Fit) -> None:
+def print_constants(slices: Sequence[Slice]) -> None:
     """The lines for ``analysis/explain.py``: thresholds where 10 % and 90 % of the fall are behind, median."""
-    ends = [[one.push_at(eps) * (one.training / TRAINING) ** fitted.power for eps in one.ends] for one in slices]
+    ends = [[one.push_at(eps) for eps in one.ends] for one in slices]
     begun, over = np.median(np.array(ends), axis=0).tolist()
     # Their geometric mean is where slices cross.
-    scale = 10**fitted.level / TRAINING**fitted.power / np.sqrt(begun * over)
-    trained = [one.training for one in slices]
+    scale = 10 ** fit(slices, with_power=False).level / np.sqrt(begun * over)
     print("\nfor analysis/explain.py")
     print(f"IGNORED_BELOW, LEARNT_ABOVE = {begun * scale:.3f}, {over * scale:.3f}")
-    print(f"TRAINING_POWER = {fitted.power:.2f}\nTRAINING_RANGE = ({min(trained):.2f}, {max(trained):.2f})")
 
 
 def main() -> int:
@@ -168,7 +166,7 @@ def main() -> int:
     if len(slices) < 3:
         print(f"{len(slices)} slices cross: too few to fit anything", file=sys.stderr)
         return 1
-    predicted = [predict_crossing(one.statistics, "I", one.batch_size, training=one.training) for one in slices]
+    predicted = [predict_crossing(one.statistics, "I", one.batch_size) for one in slices]
     print("measured ε [v̂]      [voxels]  interval            predicted  decades  push there  lr·steps  slice")
     for one, eps in zip(slices, predicted, strict=True):
         interval = ", ".join(figure(end) if end is not None else "open" for end in (one.low, one.high))
@@ -184,7 +182,7 @@ def main() -> int:
         print(tell(f"{name}, fitted on all", [one.decades(fitted.crossing(one)) for one in slices]))
         print(tell(f"{name}, slice left out", left_out_errors(slices, with_power).tolist()))
         print(f"    push at the crossing = {10**fitted.level:.3g} · (lr·steps)^−{fitted.power:.2f}")
-    print_constants(slices, fit(slices, with_power=True))
+    print_constants(slices)
     return 0
 
 

@@ -46,18 +46,12 @@ class _Explained:
     member: Member | None
     prediction: Prediction | None
 
-    @property
-    def training(self) -> float:
-        """Learning rate · steps of the training."""
-        protocol = self.spec.protocol
-        return protocol.lr * protocol.epochs * (self.given.cases_per_epoch // self.spec.batch_size)
-
     def entry(self) -> dict[str, Any]:
         spec, phi, v_hat = self.spec, self.spec.loss.phi, self.given.v_hat[self.class_]
         eps = self.given.eps.get(self.class_)
         crossing = advice = None
         if self.member is not None and phi is not None and self.prediction is not None:
-            crossing = predict_crossing(self.statistics, phi, spec.batch_size, self.member, self.training)
+            crossing = predict_crossing(self.statistics, phi, spec.batch_size, self.member)
             risky = collapse_threatens(phi, self.prediction.alone, clipped=spec.protocol.clip is not None)
             advice = advise(crossing, v_hat, risky=risky)
         return {
@@ -70,7 +64,6 @@ class _Explained:
             "v_hat": v_hat,
             "batch_size": spec.batch_size,
             "labeling": str(spec.labeling),
-            "lr_steps": self.training,
             "class": self.class_,
             "push": self.prediction.push if self.prediction else None,
             "both": self.prediction.both if self.prediction else None,
@@ -86,7 +79,7 @@ def explain(study: StudySpec, places: Places | None = None, picture: Path | None
 
     Beside the promised keys: ``loss``, ``class``; ``v_hat`` [voxels], ``eps_in_v_hat``; ``both`` and ``alone``,
     shares of batches with a labelled and an emptied map, and without a labelled one; ``crossing``, the ε [voxels]
-    at which cells like this are expected to turn; ``lr_steps``: learning rate · steps; ``cell``; ``advice``: of
+    at which cells like this are expected to turn; ``cell``; ``advice``: of
     ``analysis.advice.advise``, ε [voxels] for either goal. Predictions are None for a loss without a closed form.
     ``picture``: a PNG to write, the push over ε for each Φ and B.
 
@@ -173,10 +166,7 @@ def _explain(spec: TrialSpec, given: Assignment, table: LabelTable, name: str) -
         without = predict(statistics, "I", 1e-7, spec.batch_size)
         prediction = Prediction(0.0, without.both, without.alone, "ignores")
     elif member is not None and spec.loss.phi is not None:
-        found = _Explained(spec, name, statistics, given, member, None)
         clipped = spec.protocol.clip is not None
-        eps, training = given.eps[name], found.training
-        prediction = predict(
-            statistics, spec.loss.phi, eps, spec.batch_size, member, clipped=clipped, training=training
-        )
+        eps = given.eps[name]
+        prediction = predict(statistics, spec.loss.phi, eps, spec.batch_size, member, clipped=clipped)
     return _Explained(spec, name, statistics, given, member, prediction)

@@ -172,7 +172,7 @@ def test_a_slurm_job_stops_when_told_and_the_next_one_goes_on(folder, study_text
     with slurm_job(place, place / "second.log") as (job, _):
         assert job.wait(10 * MINUTES) == 0, (place / "second.log").read_text()
     assert "8 of 8 trials done" in (place / "second.log").read_text()
-    assert f"{8 - done} were missing" in (place / "second.log").read_text()
+    assert f"8 cells, {8 - done} to run" in (place / "second.log").read_text()
 
 
 @contextmanager

@@ -6,7 +6,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis import explain
 from analysis.advice import MARGIN, advice_text, advise
 from analysis.explain import LabelStatistics, crossing_at, member_of, predict, predict_crossing, push_curve
 from bench.explain import Slice, fit, left_out_errors
@@ -115,20 +114,6 @@ def test_a_crossing_is_where_the_push_is_the_one_asked_for():
     eps = crossing_at(HALF, "I", 2, 0.3)
     assert push_curve(HALF, "I", 2, [eps])[0] == pytest.approx(0.3)
     assert crossing_at(HALF, "I", 2, 50.0) is None
-
-
-def test_a_longer_training_needs_less_push_within_what_was_studied(monkeypatch):
-    monkeypatch.setattr(explain, "TRAINING_POWER", 1.0)
-    low, usual, high = (predict_crossing(HALF, "I", 2, training=explain.TRAINING * factor) for factor in (0.5, 1, 2))
-    assert usual == predict_crossing(HALF, "I", 2)
-    pushes = [push_curve(HALF, "I", 2, [eps])[0] for eps in (low, usual, high)]
-    assert pushes == pytest.approx([2 * pushes[1], pushes[1], pushes[1] / 2])
-    beyond = [predict_crossing(HALF, "I", 2, training=explain.TRAINING_RANGE[1] * factor) for factor in (1, 100)]
-    assert beyond[0] == beyond[1]
-    # Batch-wise losses were not studied so.
-    assert predict(HALF, "BI", 1e-7, 2, training=1e-3) == predict(HALF, "BI", 1e-7, 2)
-    eps = 1.2 * usual
-    assert predict(HALF, "I", eps, 4, training=0.5 * explain.TRAINING).outcome != "learns_empty"
 
 
 def test_advice_keeps_away_from_the_crossing_and_tells_of_collapse():
