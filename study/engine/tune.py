@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -168,7 +168,10 @@ def _suggestions(supply: Supply, given: Circumstances) -> Any:
         def on_trial_complete(self, trial_id: str, result: Any = None, error: bool = False) -> None:  # noqa: ARG002
             key = self.live.pop(trial_id, None)
             if key is not None:
-                self.supply.tell(key, self.given.storage.result(key))
+                result = None
+                with suppress(OSError):  # a storage that is away right now: it is asked again when the search goes on
+                    result = self.given.storage.result(key)
+                self.supply.tell(key, result)
 
     return Suggestions(supply, given)
 

@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import optuna
@@ -126,6 +127,7 @@ class SearchSupply:
         self._waiting: deque[TrialSpec] = deque()
         self._live: set[str] = set()
         self._behind: dict[str, str] = {}
+        self._judged: dict[str, int] = {}
         self._in_vain = 0
         self._may_be_queued = True
         self._settled: bool | None = None
@@ -172,7 +174,12 @@ class SearchSupply:
         asked = self._running.get(key)
         if self.study.search.early_stopping is None or asked is None:
             return False
-        record = read_epochs(self.storage.trial(key))[-1]
+        records = read_epochs(self.storage.trial(key))
+        record: dict[str, Any] = records[-1] if records else {"epoch": 0}
+        # The news may be older than what the trial has written meanwhile; at its end there is nothing left to save.
+        if not self._judged.get(key, 0) < record["epoch"] < asked.specs[0].protocol.epochs:
+            return False
+        self._judged[key] = record["epoch"]
         goal = self.study.search.goals[0]
         names = (
             [f"val.{goal}"] if goal != "dice" else [name for name in record["metrics"] if name.startswith("val.dsc.")]
@@ -265,6 +272,9 @@ class SearchSupply:
             self._in_vain += 1
             return
         asked = _Asked([trial], specs)
+        # What an earlier launch reported of it.
+        reported = self.memory.get_trials(deepcopy=False)[trial.number].intermediate_values
+        self._judged |= dict.fromkeys((spec.key for spec in specs), max(reported, default=0))
         fresh = any(spec.key not in self._known for spec in specs)
         self._in_vain = 0 if fresh else self._in_vain + 1
         for spec in specs:
