@@ -2,7 +2,7 @@
 
     python -m bench.scaling hosts        # 1, 2 and 3 hosts, trials that take a fixed time
     python -m bench.scaling many         # near-empty trials through Ray, the storage and MLflow on PostgreSQL
-    python -m bench.scaling many --trials 10000 --strategy tpe --store sqlite
+    python -m bench.scaling many --trials 10000 --strategy tpe --store sqlite --untrained    # the driver's part alone
 
 ``hosts`` needs root and network namespaces. Its trials sleep for most of their time, since all hosts share the two
 cores of one machine; efficiency is the sum of the trials' times / (hosts × time from the first start to the last end).
@@ -23,16 +23,22 @@ from tempfile import TemporaryDirectory
 
 import psutil
 
+import trainers.trial
 from bench.faults import IMPORTED
 from bench.overhead import STUDY
-from study.launching import launch
+from study.launching import INLINE, launch
 from study.places import Places
 from study.plan import make_plan
 from study.reader import parse_study
 from study.storage import EPOCHS_FILE, Storage
 from tests.cluster import Cluster, cluster
 from tests.services import mlflow_server, postgres
-from trainers.outcome import RESULT_FILE
+from trainers.assignment import assign
+from trainers.data.prepared import PreparedData
+from trainers.metrics import score_case, summarise
+from trainers.outcome import RESULT_FILE, TrialResult, save_result
+from trainers.spec import TrialSpec
+from trainers.trial import Report
 
 SLEEP = 12.0
 """Seconds that a trial of ``hosts`` sleeps before it trains."""
@@ -82,7 +88,7 @@ def _run(there: Cluster, name: str, count: int) -> None:
     print(f"| {count} | {trials} | {seconds:.1f} | {busy / (count * seconds):.2f} |", flush=True)
 
 
-def many(trials: int, strategy: str, kind: str) -> None:
+def many(trials: int, strategy: str, kind: str, *, trained: bool) -> None:
     with TemporaryDirectory() as name, STORES[kind](Path(name)) as store:
         study = parse_study(
             STUDY.format(name="many", trials=trials) if strategy == "grid" else TPE.format(trials=trials)
@@ -90,7 +96,7 @@ def many(trials: int, strategy: str, kind: str) -> None:
         places = Places(store, Storage(Path(name) / "storage"))
         with _memory() as seen:
             begun = time.time()
-            ended = launch(study, places, quiet=True)
+            ended = launch(study, places, address=None if trained else INLINE, quiet=True)
             returned = time.time()
         assert ended.done == trials, ended
         ends = sorted(path.stat().st_mtime for path in places.storage.root.glob(f"trials/*/{RESULT_FILE}"))
@@ -100,12 +106,32 @@ def many(trials: int, strategy: str, kind: str) -> None:
     last = (ends[-1] - ends[-block - 1]) / block
     quarter = len(seen) // 4
     early, late = max(seen[quarter : 2 * quarter]), max(seen[3 * quarter :])
+    kind_of = "near-empty" if trained else "untrained"
     print(
-        f"{trials} near-empty trials ({strategy}, {kind}): {first:.3f} s a trial in the second tenth, {last:.3f} s in "
-        f"the last (ratio {last / first:.2f}); the driver's memory {early:.0f} MiB in the second quarter of the "
-        f"launch, {late:.0f} MiB in the last (ratio {late / early:.2f}); the first ended {ends[0] - begun:.0f} s after "
-        f"the launch began, and the last {returned - ends[-1]:.0f} s before everything of it was in the store"
+        f"{trials} {kind_of} trials ({strategy}, {kind}): {first:.3f} s a trial in the second tenth, {last:.3f} s in the "
+        f"last (ratio {last / first:.2f}); the driver's memory {early:.0f} MiB in the second quarter of the launch, "
+        f"{late:.0f} MiB in the last (ratio {late / early:.2f}); the first ended {ends[0] - begun:.0f} s after the "
+        f"launch began, and the last {returned - ends[-1]:.0f} s before everything of it was in the store"
     )
+
+
+def _end_at_once(
+    spec: TrialSpec, data: PreparedData, folder: Path, report: Report = lambda _: None, device: str = "cpu"
+) -> TrialResult:
+    """A trial without its training: an epoch, a score for each held-out case, and its ending."""
+    given = assign(spec, data.table)
+    report({"epoch": 1, "time": time.time(), "metrics": {"train.loss": 0.5}})
+    hidden = given.hidden
+    scores = [
+        score
+        for index in given.held_out
+        for score in score_case(data.cases[index], data.classes, [90], [100], [100], hidden[index].tolist(), 1.0)
+    ]
+    result = TrialResult(
+        spec.key, "DONE", metrics=summarise(scores, spec.empty), v_hat=given.v_hat, eps_voxels=given.eps, device=device
+    )
+    save_result(folder, result, scores)
+    return result
 
 
 @contextmanager
@@ -148,12 +174,15 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=1000)
     parser.add_argument("--strategy", choices=["grid", "tpe"], default="grid")
     parser.add_argument("--store", choices=list(STORES), default="postgres")
+    parser.add_argument("--untrained", action="store_true", help="trials that end at once, in this process")
     given = parser.parse_args()
     started = time.monotonic()
     if given.part == "hosts":
         hosts()
     else:
-        many(given.trials, given.strategy, given.store)
+        if given.untrained:
+            trainers.trial.run_trial = _end_at_once
+        many(given.trials, given.strategy, given.store, trained=not given.untrained)
     print(f"({time.monotonic() - started:.0f} s in all)", file=sys.stderr)
 
 
