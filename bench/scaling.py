@@ -104,14 +104,14 @@ def many(trials: int, strategy: str, kind: str, *, trained: bool) -> None:
     block = trials // 10
     first = (ends[2 * block] - ends[block]) / block
     last = (ends[-1] - ends[-block - 1]) / block
-    quarter = len(seen) // 4
-    early, late = max(seen[quarter : 2 * quarter]), max(seen[3 * quarter :])
+    early = max(used for when, used in seen if ends[block] <= when <= ends[2 * block])
+    late = max(used for when, used in seen if ends[-block - 1] <= when <= ends[-1])
     kind_of = "near-empty" if trained else "untrained"
     print(
-        f"{trials} {kind_of} trials ({strategy}, {kind}): {first:.3f} s a trial in the second tenth, {last:.3f} s in the "
-        f"last (ratio {last / first:.2f}); the driver's memory {early:.0f} MiB in the second quarter of the launch, "
-        f"{late:.0f} MiB in the last (ratio {late / early:.2f}); the first ended {ends[0] - begun:.0f} s after the "
-        f"launch began, and the last {returned - ends[-1]:.0f} s before everything of it was in the store"
+        f"{trials} {kind_of} trials ({strategy}, {kind}): {first:.3f} s each in the second tenth and {last:.3f} s in "
+        f"the last (ratio {last / first:.2f}), the driver's memory {early:.0f} and {late:.0f} MiB there (ratio "
+        f"{late / early:.2f}); the first ended {ends[0] - begun:.0f} s after the launch began, and the last "
+        f"{returned - ends[-1]:.0f} s before everything of it was in the store"
     )
 
 
@@ -150,14 +150,14 @@ STORES = {"sqlite": _sqlite, "postgres": _served_postgres}
 
 
 @contextmanager
-def _memory() -> Iterator[list[float]]:
-    """This process's memory [MiB], every second."""
-    seen: list[float] = []
+def _memory() -> Iterator[list[tuple[float, float]]]:
+    """This process's memory [MiB] every half second, with the time."""
+    seen: list[tuple[float, float]] = []
     over = threading.Event()
 
     def look() -> None:
-        while not over.wait(1):
-            seen.append(psutil.Process().memory_info().rss / 2**20)
+        while not over.wait(0.5):
+            seen.append((time.time(), psutil.Process().memory_info().rss / 2**20))
 
     thread = threading.Thread(target=look)
     thread.start()
