@@ -109,7 +109,7 @@ def draw_examples(cases: Sequence[ExampleCase], names: Mapping[str, str]) -> Fig
         for axes in row:
             axes.set_axis_off()
         draw_contours(row[0], case.image, case.truth, {}, aspect=case.aspect, legend=False)
-        row[0].set_title(case_text(case), fontsize=7)
+        row[0].set_title(case_text(case).replace(", ", "\n", 1), fontsize=7)
         for axes, panel in zip(row[1:], case.panels, strict=False):
             draw_contours(axes, case.image, case.truth, {"": panel.found}, aspect=case.aspect, legend=False)
             axes.set_title(f"{names.get(panel.setup.cell, panel.setup.cell)}\n{panel_text(panel)}", fontsize=7)

@@ -59,7 +59,7 @@ def test_the_figure_has_a_panel_a_setup_beside_the_label():
     figure = draw_examples([case, case], {"one": "Φ=I"})
     FigureCanvasAgg(figure).draw()
     titles = [axes.get_title() for axes in figure.axes]
-    assert titles[:3] == ["B00, group B (emptied)", "Φ=I\nignores; DSC 0.90", "two\nlearns empty; no DSC"]
+    assert titles[:3] == ["B00\ngroup B (emptied)", "Φ=I\nignores; DSC 0.90", "two\nlearns empty; no DSC"]
     assert len(titles) == 6
     assert shown_cells([case]) == ["one", "two"]
     assert examples_sentence([case]).endswith("ignores, learns empty.")
