@@ -19,6 +19,7 @@ def test_both_libraries_keep_their_tables_in_one_database(tmp_path):
     study = parse_study(SEEK.replace("trials: 12", "trials: 3"))
     with postgres() as server:
         places = Places(server.new_database("both"), Storage(tmp_path / "storage"))
+        places.storage.make()
         open_client(places.store).create_experiment("there before")
         with search(study, places) as supply:
             run_out(supply, places)
