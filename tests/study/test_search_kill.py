@@ -93,12 +93,15 @@ def test_killed_at_random_five_times(strategy, tmp_path):
     assert not [trial for trial in trials if not trial.state.is_finished()]
     keys = [key for trial in trials for key in trial.user_attrs[KEYS]]
     assert len(keys) == len(set(keys))
-    assert {key for key in finished if key in known} == set(keys)
+    # By its result: a kill may come between that and the line in the log.
+    over = {path.parent.name for path in places.storage.root.glob("trials/*/result.json")}
+    assert set(finished) <= over
+    assert over & known == set(keys)
     client = MlflowClient(places.store)
     runs = client.search_runs([client.get_experiment_by_name("killed").experiment_id])
     assert {run.info.status for run in runs} == {"FINISHED"}
     counts = Counter(run.data.tags["dicestudy.key"] for run in runs if run.data.tags["dicestudy.kind"] == "trial")
-    assert set(counts) == set(finished)
+    assert set(counts) == over
     assert max(counts.values()) == 1
     lines = [json.loads(line)["key"] for line in record.path.read_text().splitlines()]
     assert len(lines) == len(set(lines))
