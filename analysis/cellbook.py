@@ -101,12 +101,11 @@ def make_book(
     rng: np.random.Generator,
     scores: pd.DataFrame | None = None,
     matrices: StudyScores | None = None,
-    cells: list[dict[str, Any]] | None = None,
 ) -> CellBook:
-    """The book of a study's tables; ``scores``, ``matrices``, ``cells``: what it is made of, if at hand."""
+    """The book of a study's tables; ``scores``, ``matrices``: of ``trial_scores`` and ``study_scores``, if at hand."""
     scores = trial_scores(tables) if scores is None else scores
     matrices = study_scores(tables) if matrices is None else matrices
-    cells = cell_metrics(tables, rng, scores, matrices) if cells is None else cells
+    cells = cell_metrics(tables, rng, scores, matrices)
     order = {cell: row for row, cell in enumerate(matrices.cells)}
     rows = [order[cell["cell"]] for cell in cells]
     classes = {

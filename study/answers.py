@@ -72,7 +72,7 @@ def best(
 
     Raises: InputError for an unknown study, goal, metric, column or family.
     """
-    book = _known(study, places).book
+    book = known_of(study, places).book
     asked = [part for part in (where, _of_family(family, book)) if part and part.strip()]
     # What a user wrote stays as it is where it stands alone: errors repeat it.
     where = " and ".join(f"({part})" for part in asked) if len(asked) > 1 else next(iter(asked), None)
@@ -112,12 +112,12 @@ def _of_family(family: str | None, book: CellBook) -> str | None:
 
 def table(study: Study, places: Places | None = None) -> list[dict[str, Any]]:
     """The paper's table 1 of the study, see ``analysis.answers.table_one``."""
-    return _known(study, places).table
+    return known_of(study, places).table
 
 
 def transition_map(study: Study, places: Places | None = None) -> dict[str, Any]:
     """Where ignoring turns into learning empty, see ``analysis.answers.transition_map``."""
-    return _known(study, places).map
+    return known_of(study, places).map
 
 
 def report(study: Study, path: Path, places: Places | None = None) -> Path:
@@ -206,7 +206,8 @@ def tables_of(study: Study, places: Places | None = None) -> StudyTables:
     return read_tables(name_of(study), places or Places.find())
 
 
-def _known(study: Study, places: Places | None) -> Known:
+def known_of(study: Study, places: Places | None = None) -> Known:
+    """The study as its store holds it now, and what is kept of it. Raises: InputError if the store does not know it."""
     # Here and not above: a tracking client takes seconds to import, and not every call needs it.
     from study.known import Known
 

@@ -31,10 +31,10 @@ def export(entries: Sequence[Mapping[str, Any]], path: Path, study: str, places:
     """
     if path.suffix not in KINDS:
         raise InputError(Fault(str(path), f"ends in {path.suffix or 'nothing'}", f"give one of {', '.join(KINDS)}"))
+    if path.suffix == ".yaml" and not entries:
+        raise InputError(Fault(str(path), "no cell qualifies, so there is no winner to write", "choose others"))
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix == ".yaml":
-        if not entries:
-            raise InputError(Fault(str(path), "no cell qualifies, so there is no winner to write", "choose others"))
         write_text_whole(path, winner_text(entries[0], study, places))
         return path
     table = pd.DataFrame([_row(entry) for entry in entries])

@@ -38,15 +38,13 @@ Source = Literal["finished trials", "steps tried here"]
 
 @dataclass(frozen=True)
 class Shape:
-    """Trials that take the same a step. ``fast``, ``slow``: seconds a trial if all steps were as the fastest tenth."""
+    """Trials that take the same a step; ``seconds``: a trial in the mean."""
 
     example: TrialSpec
     trials: int
     source: Source
     cost: Cost
     seconds: float
-    fast: float
-    slow: float
 
     def as_dict(self) -> dict[str, Any]:
         """One entry of the forecast's ``shapes``."""
@@ -242,9 +240,8 @@ def _range(spec: TrialSpec, given: Assignment, cost: Cost) -> tuple[float, float
 
 
 def _shape_of(specs: Sequence[TrialSpec], cost: Cost, source: Source, given: Mapping[str, Assignment]) -> Shape:
-    ranges = [_range(spec, given[spec.key], cost) for spec in specs]
-    seconds, fast, slow = (statistics.fmean(column) for column in zip(*ranges, strict=True))
-    return Shape(specs[0], len(specs), source, cost, seconds, fast, slow)
+    seconds = statistics.fmean(_range(spec, given[spec.key], cost)[0] for spec in specs)
+    return Shape(specs[0], len(specs), source, cost, seconds)
 
 
 def _hours(

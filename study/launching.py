@@ -17,13 +17,13 @@ from study.engine.supply import Listed, Supply
 from study.places import Places
 from study.plan import Plan, check_settings, inspect_data, key_of_sound, make_plan, open_data, unprepared
 from study.preflight import require_nodes
-from study.progress import Counts, ProgressLine, pace_of, step_bar
+from study.progress import Counts, ProgressLine, step_bar
 from study.records import Records
 from study.settings import setting_name, settings_of, varied_settings
 from study.space import TrialMaker
 from study.spec import ResourceSpec, StudySpec
 from study.standing import keep_members
-from study.storage import STOP_FILE, Storage, read_epochs
+from study.storage import STOP_FILE, Storage
 from study.store import STORE_ERRORS
 from trainers.errors import DicestudyError, Fault, InputError
 from trainers.locks import BusyError, writing
@@ -245,10 +245,8 @@ def _listener(
         if event.kind in ("started", "epoch"):
             counts.running.add(event.key)
             courier.send(event.key)
-            if not counts.seconds:
-                with suppress(OSError):
-                    pace = pace_of(read_epochs(storage.trial(event.key)), specs[event.key].protocol.epochs)
-                    counts.paces |= {} if pace is None else {event.key: pace}
+            if event.kind == "epoch":
+                counts.hear_epoch(event.key, specs[event.key].protocol.epochs)
             line.show()
             return
         spec = specs[event.key]

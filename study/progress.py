@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, TextIO
+from typing import TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -20,7 +22,8 @@ LATEST = 10
 class Counts:
     """Where a launch stands; ``seconds`` are those of the trials that ended in it.
 
-    ``paces``: by key, the seconds that trials take by their last epochs, which are asked for before the first ended.
+    ``paces``: by key, the seconds that trials take by their last epochs, which are asked for before the first ended;
+    ``heard``: when those epochs were heard of.
     """
 
     total: int
@@ -30,8 +33,18 @@ class Counts:
     running: set[str] = field(default_factory=set)
     seconds: list[float] = field(default_factory=list)
     paces: dict[str, float] = field(default_factory=dict)
+    heard: dict[str, deque[float]] = field(default_factory=dict)
     most: int = 0
     best: str = ""
+
+    def hear_epoch(self, key: str, epochs: int) -> None:
+        """A trial of so many epochs has a new one; tells how fast it goes while no trial has ended."""
+        if self.seconds:
+            return
+        times = self.heard.setdefault(key, deque(maxlen=LATEST))
+        times.append(time.monotonic())
+        if (pace := pace_of(list(times), epochs)) is not None:
+            self.paces[key] = pace
 
     @property
     def over(self) -> int:
@@ -98,12 +111,10 @@ class ProgressLine:
             print(f"{text}  [{self.counts}]", file=self.stream, flush=True)
 
 
-def pace_of(records: Sequence[Mapping[str, Any]], epochs: int) -> float | None:
-    """Seconds that a trial of so many epochs takes, by its last records' times; None while it has fewer than two."""
-    last = records[-LATEST:]
-    if len(last) < 2:
-        return None
-    return float(last[-1]["time"] - last[0]["time"]) / (len(last) - 1) * epochs
+def pace_of(times: Sequence[float], epochs: int) -> float | None:
+    """Seconds that a trial of so many epochs takes, by the times of its last ones [s]; None of fewer than two."""
+    last = times[-LATEST:]
+    return None if len(last) < 2 else (last[-1] - last[0]) / (len(last) - 1) * epochs
 
 
 @contextmanager

@@ -88,7 +88,7 @@ def status(study: str, places: Places | None = None) -> dict[str, Any]:
             continue
         records = read_epochs(places.storage.trial(key))
         left += 1 - len(records) / epochs
-        paces += [pace] if (pace := pace_of(records, epochs)) is not None else []
+        paces += [pace] if (pace := pace_of([record["time"] for record in records], epochs)) is not None else []
         held = running_now and is_written(places.storage.trial(key))
         counts["running" if held else "waiting"] += 1
     # What a search has not asked for yet.

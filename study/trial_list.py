@@ -9,7 +9,7 @@ import pandas as pd
 
 from analysis.table import DERIVED, StudyTables, plain, settings_of
 from analysis.where import choose
-from study.answers import Study, name_of
+from study.answers import Study, known_of
 from study.places import Places
 from trainers.errors import Fault, InputError
 
@@ -24,10 +24,7 @@ def trials(
 
     Raises: InputError for an unknown study, state or column.
     """
-    # Here and not above: a tracking client takes seconds to import.
-    from study.known import Known
-
-    found = Known(name_of(study), places or Places.find()).trials
+    found = known_of(study, places).trials
     return found.entries(found.choose(where, state))
 
 
