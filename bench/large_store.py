@@ -70,11 +70,11 @@ def fill(places: Places, trials: int) -> list[str]:
 
 
 def end_one(places: Places, run: str) -> None:
-    """Have a trial end now, as the tracker does: its status first, then its state."""
+    """Have a trial end now, as the tracker does: its state first, then its status."""
     told = {"run": run, "now": int(time.time() * 1000), "key": STATE}
     with create_engine(places.store, isolation_level="AUTOCOMMIT").connect() as connection:
-        connection.execute(text("UPDATE runs SET status = 'FINISHED', end_time = :now WHERE run_uuid = :run"), told)
         connection.execute(text("UPDATE tags SET value = 'DONE' WHERE run_uuid = :run AND key = :key"), told)
+        connection.execute(text("UPDATE runs SET status = 'FINISHED', end_time = :now WHERE run_uuid = :run"), told)
 
 
 def _result(spec: TrialSpec, rng: np.random.Generator) -> TrialResult:

@@ -10,7 +10,7 @@ import queue
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -18,13 +18,15 @@ import numpy as np
 
 from analysis.cells import cell_metrics
 from analysis.outcomes import Outcome
-from study.settings import RESOLVED, resolved, setting_name, settings_of, varied_settings
+from study.settings import RESOLVED, Value, resolved, setting_name, settings_of, varied_settings
 from study.storage import Storage, read_epochs
 from study.tables import build_tables
 from study.tracking import CELL, PARENT, MlflowTracker, TrackedRun
 from trainers.outcome import CASES_FILE, TrialResult
 from trainers.spec import TrialSpec
 
+CELLS_SHARE = 0.1
+"""Share of its time that a courier with news in hand spends on cells, which settling tells everything anyway."""
 REST = 60.0
 """Seconds without a call to a store that has just failed."""
 
@@ -47,6 +49,8 @@ class Delivery:
         self.settings = {cell: settings_of(members[0]) for cell, members in self.cells.items()}
         self.varied = varied_settings(settings_of(spec) for spec in shown) or varied_settings(self.settings.values())
         self.results: dict[str, TrialResult] = {}
+        # An ordered set: cells whose runs lack something that is known.
+        self.stale: dict[str, None] = {}
 
     def add(self, spec: TrialSpec) -> None:
         """One more trial, which a search has come to; before any news of it."""
@@ -62,31 +66,24 @@ class Delivery:
         epochs, loss = read_epochs(self.storage.trial(key)), self.storage.loss(key)
         if result is None and loss is None and not epochs and not running and ("trial", key) not in self.tracker.runs:
             return  # never begun: it has no run yet
-        cell = self._cell_run(spec.cell)
         name = f"{setting_name(self.settings[spec.cell], self.varied)} fold={spec.fold} seed={spec.seed}"
-        run = self.tracker.run(
-            "trial",
-            key,
-            name,
-            {CELL: spec.cell, PARENT: cell.run_id},
-            {**self.settings[spec.cell], "fold": spec.fold, "seed": spec.seed},
-        )
-        if result is None:
-            if running and loss is None:
-                self.tracker.reopen(run)
-            self.tracker.log_epochs(run, epochs)
-            if loss is not None:
-                self.tracker.end(run, "LOST", f"lost by the engine: {loss}")
-            elif not running:
-                self.tracker.end(run, "STOPPED", "ended before its last epoch; goes on when launched again")
+        cell = self._cell_run(spec.cell)
+        run = self.tracker.run("trial", key, name, {CELL: spec.cell, PARENT: cell.run_id})
+        settings = {**self.settings[spec.cell], "fold": spec.fold, "seed": spec.seed}
+        if result is not None:
+            if run.state != result.state:
+                self._end(run, spec, result, settings, epochs)
+                self.stale[spec.cell] = None
+            self.results[key] = result
             return
-        first = key not in self.results
-        self.results[key] = result
-        if run.state == result.state:
-            return
-        self._end(run, spec, result, epochs)
-        if first:
-            self._update_cell(spec.cell, cell)
+        if running and loss is None:
+            self.tracker.reopen(cell)
+            self.tracker.reopen(run)
+        self.tracker.log(run, None if run.settled else settings, epochs)
+        if loss is not None:
+            self.tracker.end(run, "LOST", f"lost by the engine: {loss}")
+        elif not running:
+            self.tracker.end(run, "STOPPED", "ended before its last epoch; goes on when launched again")
 
     def forget(self, key: str) -> None:
         """A failed trial is to be run anew."""
@@ -98,48 +95,74 @@ class Delivery:
         for key in self.specs:
             self.deliver(key, running=False)
 
-    def close_cells(self) -> None:
-        """End the run of every cell, once no trial runs any more."""
-        for cell in self.cells:
-            if (run := self.tracker.runs.get(("cell", cell))) is not None:
-                whole = all(spec.key in self.results for spec in self.cells[cell])
-                self.tracker.end(run, "DONE" if whole else "STOPPED", "" if whole else "not all of its trials are over")
+    def refresh(self) -> None:
+        """Tell one of the stale cells, the one that has waited longest, what its finished trials say by themselves."""
+        cell = next(iter(self.stale))
+        del self.stale[cell]
+        self._tell_cell(cell, self._cell_figures_now(cell))
 
-    def _end(self, run: TrackedRun, spec: TrialSpec, result: TrialResult, epochs: list[dict[str, Any]]) -> None:
-        self.tracker.reopen(run)
-        self.tracker.log_epochs(run, epochs)
-        self.tracker.log_at_once(
+    def close_cells(self, cells: Iterable[Mapping[str, Any]]) -> None:
+        """End the run of every cell, once no trial runs any more.
+
+        cells: figures as the whole study sees them, since outcomes are relative to full labeling.
+        """
+        figures = {entry["cell"]: _figures_of(entry) for entry in cells}
+        for cell, members in self.cells.items():
+            if (run := self.tracker.runs.get(("cell", cell))) is None:
+                continue
+            whole = all(spec.key in self.results for spec in members)
+            state, reason = ("DONE", "") if whole else ("STOPPED", "not all of its trials are over")
+            self._tell_cell(cell, figures.get(cell, {}), self.tracker.ending(run, state, reason))
+            self.tracker.close(run, state)
+        self.stale.clear()
+
+    def _end(
+        self,
+        run: TrackedRun,
+        spec: TrialSpec,
+        result: TrialResult,
+        settings: Mapping[str, Value],
+        epochs: list[dict[str, Any]],
+    ) -> None:
+        if run.state == "FAILED":  # its own fault, so it began anew
+            self.tracker.forget(run)
+        self.tracker.log_file(run, self.storage.trial(spec.key) / CASES_FILE)
+        self.tracker.log(
             run,
-            resolved(spec, result),
+            {**({} if run.settled else settings), **resolved(spec, result)},
+            epochs,
             {f"final.{name}": value for name, value in result.metrics.items()}
             | {f"count.{name}": value for name, value in result.counts.items()}
             | {"seconds": result.seconds, "memory_mib": result.memory_mib},
-            {f"dicestudy.target.{name}": value for name, value in result.targets.items()},
+            {f"dicestudy.target.{name}": value for name, value in result.targets.items()}
+            | self.tracker.ending(run, result.state, result.reason),
         )
-        self.tracker.log_file(run, self.storage.trial(spec.key) / CASES_FILE)
-        # The ending last: a run that says DONE has everything.
-        self.tracker.end(run, result.state, result.reason)
+        # Last: a run that is over has everything.
+        self.tracker.close(run, result.state)
 
     def _cell_run(self, cell: str) -> TrackedRun:
-        settings = self.settings[cell]
-        return self.tracker.run("cell", cell, setting_name(settings, self.varied), {CELL: cell}, settings)
+        name = setting_name(self.settings[cell], self.varied)
+        run = self.tracker.run("cell", cell, name, {CELL: cell})
+        if not run.settled:
+            self.stale[cell] = None
+        return run
 
-    def _update_cell(self, cell: str, run: TrackedRun) -> None:
+    def _tell_cell(self, cell: str, figures: Mapping[str, float], tags: Mapping[str, str] | None = None) -> None:
+        run = self._cell_run(cell)
+        new = {name: value for name, value in figures.items() if run.figures.get(name) != value}
+        self.tracker.log(run, None if run.settled else self.settings[cell], figures=new, tags=tags)
+        run.figures |= new
+
+    def _cell_figures_now(self, cell: str) -> dict[str, float]:
         """Means and intervals over the cell's finished trials."""
         members = [(spec, self.results[spec.key]) for spec in self.cells[cell] if spec.key in self.results]
-        tables = build_tables(members, self.storage)
-        (entry,) = cell_metrics(tables, np.random.default_rng(0))
-        self.tracker.log_figures(run, _cell_figures(entry))
+        if not members:
+            return {}
+        (entry,) = cell_metrics(build_tables(members, self.storage), np.random.default_rng(0))
+        return _figures_of(entry)
 
 
-def log_cells(tracker: MlflowTracker, cells: Iterable[dict[str, Any]]) -> None:
-    """Give every cell's run its figures as the whole study sees them: outcomes are relative to full labeling."""
-    for entry in cells:
-        if (run := tracker.runs.get(("cell", entry["cell"]))) is not None:
-            tracker.log_figures(run, _cell_figures(entry))
-
-
-def _cell_figures(entry: dict[str, Any]) -> dict[str, float]:
+def _figures_of(entry: Mapping[str, Any]) -> dict[str, float]:
     """``n``, ``valid``, ``outcome.NAME``; ``final.NAME`` with ``.low`` and ``.high``, where they are known."""
     figures = {"n": entry["n"], "valid": float(entry["valid"])}
     # Those that did not occur as well: an outcome that is judged otherwise later must not stay.
@@ -165,6 +188,7 @@ class Courier(threading.Thread):
         self._news: queue.Queue[str | None] = queue.Queue()
         self._pending: set[str] = set()
         self._resting_until = 0.0
+        self._begun, self._refreshing = time.monotonic(), 0.0
 
     def send(self, key: str) -> None:
         """A trial has started, has a new epoch or has ended."""
@@ -190,10 +214,20 @@ class Courier(threading.Thread):
                     self.delivery.tracker.look()
                     self._resting_until = 0.0
                 self.delivery.deliver(key)
+                self._refresh_cells()
             except Exception:
                 # Whatever it was, the launch's last look delivers the same again, and says what is wrong.
                 # A server that is away costs seconds a call; asking for each trial would hold up the end.
                 self._resting_until = time.monotonic() + REST
+
+    def _refresh_cells(self) -> None:
+        """Bring cells up to date while no news waits, and a few of them while some does."""
+        while self.delivery.stale:
+            now = time.monotonic()
+            if not self._news.empty() and self._refreshing > CELLS_SHARE * (now - self._begun):
+                break
+            self.delivery.refresh()
+            self._refreshing += time.monotonic() - now
 
     def close(self) -> None:
         """Deliver what is left, then end."""

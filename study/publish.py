@@ -21,7 +21,6 @@ from analysis.summary import plane_sentence, sentences, slice_label
 from analysis.table import plain
 from analysis.text import map_text, table_text
 from study.answers import EXPLAINED_FILE, findings_of, report_html
-from study.delivery import log_cells
 from study.examples import examples_of
 from study.foresight import explain
 from study.places import Places
@@ -78,7 +77,6 @@ def publish(plan: Plan, places: Places, tracker: MlflowTracker) -> Findings:
     text = (folder / STUDY_FILE).read_text()
     tables = read_tables(study.name, places)
     found = findings_of(tables)
-    log_cells(tracker, found.cells)
     write_text_whole(folder / EXPLAINED_FILE, json.dumps(_explained(plan, places), indent=1, allow_nan=False))
     files = [
         folder / STUDY_FILE,

@@ -46,8 +46,8 @@ class Records:
                 self.tracker.look()
                 # Whoever is still said to be running was stopped.
                 self.delivery.catch_up()
-                self.delivery.close_cells()
                 found = publish(plan, self.places, self.tracker)
+                self.delivery.close_cells(found.cells)
                 self.tracker.end(self.tracker.summary, ending, reason)
                 Known(plan.study.name, self.places).keep(found)
             except InputError as error:

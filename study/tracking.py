@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -32,21 +32,26 @@ NOTE, PARENT, RUN_NAME = "mlflow.note.content", "mlflow.parentRunId", "mlflow.ru
 NOTHING = "(none)"
 """A parameter without a value, such as the Φ of a loss that has none."""
 
+RUNNING = "RUNNING"
 ENDINGS = {"DONE": "FINISHED", "FAILED": "FAILED", "STOPPED": "KILLED", "LOST": "FAILED"}
-"""Our states as MLflow's statuses."""
+"""Our states of a run that is over as MLflow's statuses; of one that is not, both say the same."""
 METRICS_A_CALL, PARAMS_A_CALL = 800, 100
 """What goes into one log_batch, which takes 1000 entries, 100 of them parameters and 100 tags."""
 
 
 @dataclass
 class TrackedRun:
-    """What the server knows of one run; kept here so that it need not be asked again."""
+    """What the server knows of one run; kept here so that it need not be asked again.
+
+    state: its ending or RUNNING, empty where the server was told but half of it; figures: of a cell, the latest.
+    """
 
     run_id: str
     state: str
-    epochs: int
-    in_study: bool
-    settled: bool
+    epochs: int = 0
+    in_study: bool = True
+    settled: bool = False
+    figures: dict[str, float] = field(default_factory=dict)
 
 
 class MlflowTracker:
@@ -93,7 +98,7 @@ class MlflowTracker:
         kind = {"mlflow.experimentKind": "custom_model_development"}
         for name, value in {NOTE: note, DESIGN: design, **kind, **views}.items():
             self.client.set_experiment_tag(self.experiment, name, value)
-        self.log_tags(run, {NOTE: note, VERSION: version})
+        self.log(run, tags={NOTE: note, VERSION: version})
 
     def _links(self, run: TrackedRun) -> str:
         # Without a host: the same note is read at whatever address the server has.
@@ -103,101 +108,103 @@ class MlflowTracker:
         links += [f"[{name.lower()}]({view_path(self.experiment, key)})" for key, name in VIEW_NAMES.items()]
         return " · ".join(links)
 
-    def run(
-        self, kind: str, key: str, name: str, tags: Mapping[str, str], params: Mapping[str, Value] | None = None
-    ) -> TrackedRun:
-        """The run of a study, cell or trial; made, with its settings, if it is not there."""
+    def run(self, kind: str, key: str, name: str, tags: Mapping[str, str]) -> TrackedRun:
+        """The run of a study, cell or trial; made if it is not there."""
         if (known := self.runs.get((kind, key))) is not None:
-            if params and not known.settled:
-                self.log_settings(known, params)
             return known
         identity = {KEY: key} if key else {}
-        every = {KIND: kind, **identity, STUDY: self.study, STATE: "RUNNING", IN_STUDY: "true", RUN_NAME: name, **tags}
+        every = {KIND: kind, **identity, STUDY: self.study, STATE: RUNNING, IN_STUDY: "true", RUN_NAME: name, **tags}
         run = self.client.create_run(self.experiment, tags=every)
-        tracked = self.runs[kind, key] = TrackedRun(run.info.run_id, "RUNNING", 0, True, False)
-        if params:
-            self.log_settings(tracked, params)
+        tracked = self.runs[kind, key] = TrackedRun(run.info.run_id, RUNNING)
         return tracked
 
-    def log_settings(self, run: TrackedRun, params: Mapping[str, Value]) -> None:
-        """Parameters, the numeric ones mirrored as metrics ``hp.*``: the server compares parameters as text."""
-        self.log_at_once(run, params, {}, {SETTLED: "true"})
-        run.settled = True
-
-    def log_at_once(
-        self, run: TrackedRun, params: Mapping[str, Value], figures: Mapping[str, float], tags: Mapping[str, str]
+    def log(
+        self,
+        run: TrackedRun,
+        settings: Mapping[str, Value] | None = None,
+        records: Iterable[Mapping[str, Any]] = (),
+        figures: Mapping[str, float] | None = None,
+        tags: Mapping[str, str] | None = None,
     ) -> None:
-        """Settings, as ``log_settings``, figures and tags in as few calls as the server takes them; tags last."""
+        """Tell a run what it does not have, in as few calls as the server takes it; tags come last.
+
+        settings: its parameters, the numeric ones mirrored as metrics ``hp.*``, since the server compares parameters
+        as text; records: of its epochs; figures: what holds for the whole run, of which the server shows the latest.
+        """
         now = _now()
+        params = {} if settings is None else settings
         numbers = {f"hp.{name}": value for name, value in params.items() if isinstance(value, int | float)}
-        metrics = [Metric(name, float(value), now, 0) for name, value in {**numbers, **figures}.items()]
+        later = [record for record in records if record["epoch"] > run.epochs]
+        told = dict(tags or {}) | ({SETTLED: "true"} if params else {})
+        if later:
+            told[EPOCHS] = str(later[-1]["epoch"])
+        # A record's own time: the server drops a metric that equals one it has, time included, so that what is told
+        # twice stands once.
+        metrics = [
+            Metric(name, value, int(record["time"] * 1000), record["epoch"])
+            for record in later
+            for name, value in record["metrics"].items()
+        ]
+        metrics += [Metric(name, float(value), now, 0) for name, value in {**numbers, **(figures or {})}.items()]
         written = [Param(name, str(value) if value != "" else NOTHING) for name, value in params.items()]
-        calls = max(1, -(-len(metrics) // METRICS_A_CALL), -(-len(written) // PARAMS_A_CALL))
+        calls = max(bool(told), -(-len(metrics) // METRICS_A_CALL), -(-len(written) // PARAMS_A_CALL))
         for call in range(calls):
             self.client.log_batch(
                 run.run_id,
                 metrics[call * METRICS_A_CALL : (call + 1) * METRICS_A_CALL],
                 written[call * PARAMS_A_CALL : (call + 1) * PARAMS_A_CALL],
-                [RunTag(name, value) for name, value in tags.items()] if call == calls - 1 else (),
+                [RunTag(name, value) for name, value in told.items()] if call == calls - 1 else (),
             )
-
-    def log_epochs(self, run: TrackedRun, records: Iterable[Mapping[str, Any]]) -> None:
-        """The epochs that the server does not have yet, one call each; told twice, they stand once."""
-        for record in records:
-            if record["epoch"] <= run.epochs:
-                continue
-            # The record's own time: the server drops a metric that equals one it has, time included.
-            stamp = int(record["time"] * 1000)
-            metrics = [Metric(name, value, stamp, record["epoch"]) for name, value in record["metrics"].items()]
-            self.client.log_batch(run.run_id, metrics, tags=[RunTag(EPOCHS, str(record["epoch"]))])
-            run.epochs = record["epoch"]
-
-    def log_figures(self, run: TrackedRun, figures: Mapping[str, float]) -> None:
-        """Figures that hold for the whole run; the server shows the latest."""
-        self.log_at_once(run, {}, figures, {})
+        run.settled = run.settled or bool(params)
+        run.epochs = later[-1]["epoch"] if later else run.epochs
 
     def log_file(self, run: TrackedRun, path: Path) -> None:
         """Keep a file as an artifact of the run."""
         self.client.log_artifact(run.run_id, str(path))
 
-    def log_tags(self, run: TrackedRun, tags: Mapping[str, str]) -> None:
-        """Set tags of the run."""
-        self.log_at_once(run, {}, {}, tags)
+    def ending(self, run: TrackedRun, state: str, reason: str = "") -> dict[str, str]:
+        """Tags that tell a run's ending, none if it has it."""
+        if run.state == state:
+            return {}
+        # An earlier ending may have left a reason.
+        return {STATE: state} | ({REASON: reason[:5000]} if reason or run.state != RUNNING else {})
+
+    def close(self, run: TrackedRun, state: str) -> None:
+        """Set the status of a run that has been told its ending, once."""
+        if run.state != state:
+            self.client.set_terminated(run.run_id, ENDINGS[state])
+            run.state = state
 
     def end(self, run: TrackedRun, state: str, reason: str = "") -> None:
         """Give the run its ending, once."""
-        if run.state == state:
-            return
-        # The tag last: it is what says that the run has its ending, also after a crash between the two.
-        self.client.set_terminated(run.run_id, ENDINGS[state])
-        self.log_tags(run, {STATE: state} | ({REASON: reason[:5000]} if reason else {}))
-        run.state = state
+        self.log(run, tags=self.ending(run, state, reason))
+        self.close(run, state)
 
     def reopen(self, run: TrackedRun) -> None:
         """Say that the run goes on, or begins anew."""
-        if run.state == "RUNNING":
+        if run.state == RUNNING:
             return
         if run.state == "FAILED":  # its own fault, so it begins anew
             self.forget(run)
             return
-        self.log_tags(run, {STATE: "RUNNING", REASON: ""})
-        self.client.update_run(run.run_id, "RUNNING")
-        run.state = "RUNNING"
+        self.log(run, tags={STATE: RUNNING, REASON: ""})
+        self.client.update_run(run.run_id, RUNNING)
+        run.state = RUNNING
 
     def forget(self, run: TrackedRun) -> None:
         """Let the run of a failed trial begin anew; what its earlier life logged stays in its metrics' history."""
-        self.log_tags(run, {STATE: "RUNNING", REASON: "", EPOCHS: "0"})
-        self.client.update_run(run.run_id, "RUNNING")
-        run.state, run.epochs = "RUNNING", 0
+        self.log(run, tags={STATE: RUNNING, REASON: "", EPOCHS: "0"})
+        self.client.update_run(run.run_id, RUNNING)
+        run.state, run.epochs = RUNNING, 0
 
     def mark_members(self, trials: Iterable[str], cells: Iterable[str]) -> None:
         """Say of every run whether it still belongs to the study, whose file may have changed since."""
         members = {("study", ""), *(("trial", key) for key in trials), *(("cell", key) for key in cells)}
         for identity, run in self.runs.items():
             if (belongs := identity in members) != run.in_study:
-                self.log_tags(run, {IN_STUDY: str(belongs).lower()})
+                self.log(run, tags={IN_STUDY: str(belongs).lower()})
                 run.in_study = belongs
-            if not belongs and run.state == "RUNNING":
+            if not belongs and run.state not in ENDINGS:
                 self.end(run, "STOPPED", "left out of the study's file")
 
     def _experiment(self, artifact_root: Path) -> str:
@@ -215,8 +222,15 @@ class MlflowTracker:
 
 def _tracked(run: Run) -> TrackedRun:
     tags = run.data.tags
+    state = tags.get(STATE, "")
     return TrackedRun(
-        run.info.run_id, tags.get(STATE, ""), int(tags.get(EPOCHS, 0)), tags.get(IN_STUDY) == "true", SETTLED in tags
+        run.info.run_id,
+        # A crash between tag and status leaves them apart, and whoever comes next tells both again.
+        state if run.info.status == ENDINGS.get(state, RUNNING) else "",
+        int(tags.get(EPOCHS, 0)),
+        tags.get(IN_STUDY) == "true",
+        SETTLED in tags,
+        dict(run.data.metrics) if tags[KIND] == "cell" else {},
     )
 
 
