@@ -93,14 +93,10 @@ class Posterior:
     def locate(self) -> Located:
         """The median and the shortest interval that holds ``LEVEL`` of the posterior."""
         over = self.weights.sum(axis=1)
-        sums = np.concatenate([[0.0], np.cumsum(over)])
-        edges = np.concatenate([self.places - STEP / 2, [self.places[-1] + STEP / 2]])
-        ends = np.interp(np.minimum(sums + LEVEL, 1.0), sums, edges)
-        ends[sums + LEVEL > 1.0 + 1e-12] = np.inf
-        start = int(np.argmin(ends - edges))
+        sums, edges = _cumulated(self.places, over)
         inside = float(over[(self.places >= self.low) & (self.places <= self.high)].sum())
         middle = float(np.interp(0.5, sums, edges))
-        return Located(middle, float(edges[start]), float(ends[start]), inside, self.n)
+        return Located(middle, *_shortest(sums, edges), inside, self.n)
 
     def candidates(self) -> FloatArray:
         """Places of ε inside the range that are worth asking: between the posterior's outer quantiles."""
@@ -135,6 +131,20 @@ class Posterior:
         return np.asarray((1 - LAPSE) * seen + LAPSE / 3, dtype=np.float64)
 
 
+def _cumulated(places: FloatArray, weights: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """The weights up to each edge between two places, and those edges."""
+    edges = np.concatenate([places - STEP / 2, [places[-1] + STEP / 2]])
+    return np.concatenate([[0.0], np.cumsum(weights)]), edges
+
+
+def _shortest(sums: FloatArray, edges: FloatArray) -> tuple[float, float]:
+    """The ends of the shortest interval that holds ``LEVEL``."""
+    ends = np.interp(np.minimum(sums + LEVEL, 1.0), sums, edges)
+    ends[sums + LEVEL > 1.0 + 1e-12] = np.inf
+    start = int(np.argmin(ends - edges))
+    return float(edges[start]), float(ends[start])
+
+
 def prior_of(places: FloatArray, predicted: float | None) -> FloatArray:
     """Weights of the places before any trial: a Cauchy about the prediction over an even floor, or even."""
     even = np.full(len(places), 1.0 / len(places))
@@ -153,10 +163,8 @@ def choose(posterior: Posterior, pending: Sequence[float] = ()) -> tuple[float, 
     places = posterior.candidates()
     kept = posterior.support()
     chances = posterior.chances(places)[:, :, kept]
-    odds, supposed = _suppose(posterior, pending)
     measure = _narrowing if posterior.locate().width <= NARROW else _gains
-    each = [measure(chances, weights[kept]) for weights in supposed]
-    gains = np.sum([chance * gain for chance, gain in zip(odds, each, strict=True)], axis=0)
+    gains = np.mean([measure(chances, weights[kept]) for weights in _suppose(posterior, pending)], axis=0)
     # A trial that collapses tells nothing.
     gains = gains * (1 - posterior.loss_rate(places))
     best = int(np.argmax(gains))
@@ -203,20 +211,36 @@ def _bits(chance: FloatArray) -> FloatArray:
     return np.asarray(-chance * np.log2(np.maximum(chance, 1e-300)), dtype=np.float64)
 
 
-MOST_SUPPOSED = 12
-"""Combinations of outcomes of the pending trials that are followed."""
+SUPPOSED = 24
+"""Draws of what the pending trials will have told."""
 
 
-def _suppose(posterior: Posterior, pending: Sequence[float]) -> tuple[FloatArray, FloatArray]:
-    """The likely combinations of the pending trials' outcomes: their odds, and the weights after each, stacked."""
-    odds, weights = np.ones(1), posterior.weights[None]
-    for x in pending:
-        joint = weights[:, None] * posterior.chances(np.array([x]))[0][None]  # (combination, outcome, place, spread)
-        chance = joint.sum(axis=(2, 3))
-        grown, joint = (odds[:, None] * chance).ravel(), joint.reshape(-1, *weights.shape[1:])
-        kept = np.argsort(-grown, kind="stable")[:MOST_SUPPOSED]
-        odds, weights = grown[kept], joint[kept] / chance.ravel()[kept][:, None, None]
-    return odds / odds.sum(), weights
+def chance_to_place(posterior: Posterior, pending: Sequence[float], precision: float) -> float:
+    """How likely the interval is at most ``precision`` [decades] wide once the pending trials are over."""
+    ends = [_shortest(*_cumulated(posterior.places, weights.sum(axis=1))) for weights in _suppose(posterior, pending)]
+    return float(np.mean([high - low <= precision for low, high in ends]))
+
+
+def _suppose(posterior: Posterior, pending: Sequence[float]) -> FloatArray:
+    """The weights after the pending trials, (draw, place, spread): their outcomes drawn from what is known.
+
+    Each draw takes a place and a spread from the posterior, evenly over its weights, and outcomes that follow from
+    them. The same trials give the same draws.
+    """
+    weights: FloatArray = posterior.weights
+    if not len(pending):
+        return weights[None]
+    rng = np.random.default_rng([posterior.n, len(pending)])
+    even = (np.arange(SUPPOSED) + rng.random(SUPPOSED)) / SUPPOSED
+    sums = np.cumsum(weights)
+    place, spread = np.unravel_index(np.searchsorted(sums, even * sums[-1]), weights.shape)
+    supposed = np.repeat(weights[None], SUPPOSED, axis=0)
+    for chances in posterior.chances(np.asarray(pending, dtype=np.float64)):
+        ends = np.cumsum(chances[:, place, spread], axis=0)
+        outcomes = (rng.random(SUPPOSED) * ends[-1] >= ends[:-1]).sum(axis=0)
+        supposed *= chances[outcomes]
+        supposed /= supposed.sum(axis=(1, 2), keepdims=True)
+    return np.asarray(supposed, dtype=np.float64)
 
 
 def shifted_predictions(predicted: Sequence[float | None], located: Sequence[Located | None]) -> list[float | None]:

@@ -116,11 +116,11 @@ class StudyTables:
         states = sorted(set(self.trials["state"]) - {DONE, FAILED})
         if states:
             faults.append(f"unknown states {', '.join(map(str, states))}, known: {DONE}, {FAILED}")
-        strays = set(self.cases["key"]) - set(keys[self.trials["state"] == DONE])
+        strays = set(self.cases["key"].unique()) - set(keys[self.trials["state"] == DONE])
         if strays:
             faults.append(f"cases of trials that are not DONE: {', '.join(sorted(map(str, strays))[:5])}")
         for column, known in (("group", self.groups), ("class", self.classes)):
-            unknown = sorted(set(self.cases[column]) - set(known))
+            unknown = sorted(set(self.cases[column].unique()) - set(known))
             if unknown:
                 faults.append(f"cases with unknown {column} {', '.join(unknown)}, known: {', '.join(known)}")
         if self.emptied is not None:
@@ -206,7 +206,8 @@ def _ordered_trials(trials: pd.DataFrame, settings: tuple[str, ...]) -> pd.DataF
 def _ordered_cases(cases: pd.DataFrame) -> pd.DataFrame:
     cases = cases.copy()
     for column in ("key", "case", "subject", "group", "class"):
-        cases[column] = cases[column].map(str).astype(object)
+        text = cases[column] if isinstance(cases[column].dtype, pd.StringDtype) else cases[column].map(str)
+        cases[column] = text.astype(object)
     for column in ("dsc", "dv_ml", "pred_ml", "true_ml"):
         cases[column] = pd.to_numeric(cases[column], errors="coerce").astype("float64")
     for column in ("gt_empty", "emptied", "pred_empty"):

@@ -24,6 +24,8 @@ from trainers.outcome import CASES_FILE
 
 MARGIN_MS = 60_000
 """How long before the newest ending others may have ended that were not in the store yet."""
+FEW = 50
+"""Trials that are rather read once more from the store than kept: keeping writes those of the whole study."""
 TEXT = ("loss", "phi", "eps", "labeling")
 """Parameters that stay text even where they look like a number."""
 
@@ -56,7 +58,7 @@ def read_tables(study: str, places: Places) -> StudyTables:
     rows = {key: row for key, row in rows.items() if key not in gone}
     rows |= {run.data.tags[KEY]: {**_row(run), "ended": run.info.end_time or 0} for run in over}
     cases = found if cases is None else pd.concat([cases[~cases["key"].isin(gone)], found], ignore_index=True)
-    if over or gone:
+    if len(over) > FEW or (over and cases is found):
         kept.save(launch, rows, cases)
     return make_tables(
         [{name: value for name, value in row.items() if name != "ended"} for row in rows.values()],

@@ -36,6 +36,7 @@ from study.search.transition import (
     SEED,
     SLICE,
     Slices,
+    Standing,
     TransitionSampler,
 )
 from study.space import Setting, TrialMaker, read_space
@@ -130,7 +131,7 @@ class SearchSupply:
         self._judged: dict[str, int] = {}
         self._in_vain = 0
         self._may_be_queued = True
-        self._settled: bool | None = None
+        self._stood: Standing | None = None
         self._references = {spec.key for spec in reference_trials(study, maker)}
         self._labelled: list[float] = []
         self._recorded: set[str] = set()
@@ -141,12 +142,14 @@ class SearchSupply:
         """Whether the trials are spent, the space is exhausted, or the transition placed as asked."""
         if self._waiting:
             return False
-        return self._spent() or (self._placed() and not self._live)
+        return self._spent() or (self._standing() is Standing.PLACED and not self._live)
 
     def next(self) -> TrialSpec | None:
         """The next trial that has no ending yet."""
         while not self._waiting:
-            if self._spent() or self._placed():
+            # Of what only other drivers run, this one may never hear.
+            enough = (Standing.PLACED, Standing.AWAITED) if self._live else (Standing.PLACED,)
+            if self._spent() or self._standing() in enough:
                 return None
             self._ask()
         spec = self._waiting.popleft()
@@ -156,7 +159,7 @@ class SearchSupply:
     def tell(self, key: str, result: TrialResult | None) -> None:
         """Take in an ending; a setting is told to Optuna when all its trials have one."""
         self._live.discard(key)
-        self._settled = None
+        self._stood = None
         if result is None and key in self._behind:
             result = TrialResult(key, "FAILED", "failed", f"{STOPPED_EARLY}: {self._behind[key]}")
             save_result(self.storage.trial(key), result)
@@ -245,16 +248,16 @@ class SearchSupply:
         """Trials of one setting."""
         return 1 if self.study.search.strategy == "transition" else self.study.folds * self.study.seeds
 
-    def _placed(self) -> bool:
+    def _standing(self) -> Standing:
         if not isinstance(self.memory.sampler, TransitionSampler):
-            return False
-        if self._settled is None:
-            self._settled = self.memory.sampler.settled(self.memory)
-        return self._settled
+            return Standing.OPEN
+        if self._stood is None:
+            self._stood = self.memory.sampler.standing(self.memory)
+        return self._stood
 
     def _ask(self) -> None:
         """Ask Optuna for one setting, and put those of its trials in line that have no ending."""
-        self._settled = None
+        self._stood = None
         trial = self.memory.ask()
         try:
             specs = self._specs(trial)

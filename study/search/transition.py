@@ -10,6 +10,7 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any
 
 import optuna
@@ -17,7 +18,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.trial import FrozenTrial, TrialState
 
 from analysis.outcomes import NOT_TOLD, Outcome, classify
-from analysis.placement import Located, Posterior, choose, code_of, shifted_predictions
+from analysis.placement import Located, Posterior, chance_to_place, choose, code_of, shifted_predictions
 from study.axes import Span
 from study.search.choices import labels
 from study.space import Setting
@@ -31,8 +32,16 @@ NO_CROSSING = 0.02
 """Under this chance that the crossing lies in the range at all, the slice has none to look for."""
 HOPELESS = 12
 """So many trials that collapsed or diverged, and more than twice as many as told something: the slice is given up."""
+LIKELY = 0.5
+"""With this chance that what runs already places a slice, no further trial of it is begun until more is known."""
 BUSY_FIRST = 1.4
 """How much more the slice with the most trials counts: what it shows sooner shortens the way of the others."""
+
+
+class Standing(Enum):
+    """How far a search for transitions is; AWAITED: what runs already is likely to place all that is left."""
+
+    OPEN, AWAITED, PLACED = range(3)
 
 
 @dataclass(frozen=True)
@@ -81,6 +90,10 @@ class Known:
         hopeless = self.lost >= HOPELESS and self.lost > 2 * self.located.n
         return self.located.width <= precision or self.located.inside < NO_CROSSING or hopeless
 
+    def awaits(self, precision: float) -> bool:
+        """Whether the trials that run are likely to be all that is needed."""
+        return bool(self.pending) and chance_to_place(self.posterior, self.pending, precision) >= LIKELY
+
 
 class TransitionSampler(optuna.samplers.BaseSampler):
     """Places each trial where it is expected to tell most, beside those that still run; each with a seed of its own.
@@ -109,11 +122,11 @@ class TransitionSampler(optuna.samplers.BaseSampler):
             return {}  # one that was given back keeps what it was
         trials = [other for other in study.get_trials(deepcopy=False) if other.number != trial.number]
         known = self.known(trials)
-        most = max((each.located.n for each in known if not each.over(self.precision)), default=0)
+        wanted = {index: each for index, each in enumerate(known) if not each.over(self.precision)}
+        most = max((each.located.n for each in wanted.values()), default=0)
+        wanted = {index: each for index, each in wanted.items() if not each.awaits(self.precision)} or wanted
         best, number, place = -1.0, 0, known[0].located.crossing
-        for index, each in enumerate(known):
-            if each.over(self.precision):
-                continue
+        for index, each in wanted.items():
             x, gain = choose(each.posterior, each.pending)
             gain *= BUSY_FIRST if each.located.n == most else 1.0
             if gain > best:
@@ -130,9 +143,12 @@ class TransitionSampler(optuna.samplers.BaseSampler):
         """A parameter alone, of a trial that a killed driver left with a part of them: nothing has run of it."""
         return self.sample_relative(study, _bare(trial), {param_name: param_distribution})[param_name]
 
-    def settled(self, study: optuna.Study) -> bool:
-        """Whether every slice is done, as far as the trials go that are over."""
-        return all(each.over(self.precision) for each in self.known(study.get_trials(deepcopy=False)))
+    def standing(self, study: optuna.Study) -> Standing:
+        """Whether every slice is done, as far as the trials go that are over, or likely to be by those that run."""
+        wanted = [one for one in self.known(study.get_trials(deepcopy=False)) if not one.over(self.precision)]
+        if not wanted:
+            return Standing.PLACED
+        return Standing.AWAITED if all(one.awaits(self.precision) for one in wanted) else Standing.OPEN
 
     def known(self, trials: Sequence[FrozenTrial]) -> list[Known]:
         """What the trials say of each slice; a slice's prior moves by how far off the others' predictions were."""

@@ -87,6 +87,7 @@ def describe(app: FastAPI) -> None:
             parts["securitySchemes"] = {
                 "token": {"type": "http", "scheme": "bearer", "description": "A token that the operator gave you."}
             }
+            _link(schema["paths"])
             for path, operations in schema["paths"].items():
                 for operation in operations.values():
                     operation["security"] = [] if path in ("/healthz", "/readyz") else [{"token": []}]
@@ -94,3 +95,23 @@ def describe(app: FastAPI) -> None:
         return app.openapi_schema
 
     app.openapi = openapi  # type: ignore[method-assign]
+
+
+def _link(paths: dict[str, Any]) -> None:
+    """Say which answers name a study that other routes take."""
+    named = [
+        operation for path, each in paths.items() if path.startswith("/studies/{name}") for operation in each.values()
+    ]
+    for path, method, status, name in (
+        ("/studies", "post", "202", "$response.body#/study"),
+        ("/studies/{name}", "get", "200", "$request.path.name"),
+    ):
+        paths[path][method]["responses"][status]["links"] = {
+            operation["summary"]: {
+                "operationId": operation["operationId"],
+                "parameters": {"name": name},
+                "description": operation["description"],
+            }
+            for operation in named
+            if operation is not paths[path].get(method)
+        }

@@ -3,12 +3,16 @@ import pytest
 
 from analysis.placed import fit_placed, is_placed
 from analysis.placement import (
+    HALF_SWITCH,
     IGNORED,
     LEARNT,
     LOST,
     MIXED,
+    SPREAD_WEIGHTS,
+    SPREADS,
     Located,
     Posterior,
+    chance_to_place,
     choose,
     code_of,
     shifted_predictions,
@@ -48,6 +52,46 @@ def test_trials_asked_at_once_spread():
     for _ in range(4):
         pending.append(choose(Posterior(-6, 6), pending)[0])
     assert np.diff(sorted(pending)).min() > 1
+
+
+def test_what_runs_may_be_all_that_is_needed():
+    posterior = Posterior(-6, 6)
+    assert chance_to_place(posterior, [-1.0, 0.0, 1.0], 0.5) == 0
+    assert chance_to_place(posterior, [], 14.1) == 1
+    for x, code in ((0.0, IGNORED), (1.0, LEARNT), (0.3, IGNORED), (0.7, LEARNT)):
+        posterior.see(x, code)
+    places, chances = [], []
+    for _ in range(20):
+        places.append(choose(posterior, places)[0])
+        chances.append(chance_to_place(posterior, places, 0.5))
+    assert chances[0] < 0.1
+    assert chances[-1] > 0.5
+    assert chance_to_place(posterior, places, 0.5) == chances[-1]
+
+
+def test_the_chance_to_place_is_as_often_true_as_it_says():
+    """100 slices as the model draws them, after eight trials and with twelve more running."""
+    rng = np.random.default_rng(5)
+    said, came = [], []
+    for _ in range(100):
+        posterior = Posterior(-1, 1)
+        crossing, spread = rng.uniform(-1, 1), rng.choice(SPREADS, p=SPREAD_WEIGHTS)
+
+        def code(x, crossing=crossing, spread=spread):
+            gap = x - rng.normal(crossing, spread)
+            return IGNORED if gap < -HALF_SWITCH else LEARNT if gap > HALF_SWITCH else MIXED
+
+        for x in np.linspace(-0.9, 0.9, 8):
+            posterior.see(x, code(x))
+        running = list(posterior.locate().crossing + np.linspace(-0.4, 0.4, 12))
+        said.append(chance_to_place(posterior, running, 0.4))
+        for x in running:
+            posterior.see(x, code(x))
+        came.append(posterior.locate().width <= 0.4)
+    assert 0.2 < np.mean(came) < 0.8  # else there is nothing to tell
+    assert np.mean(said) == pytest.approx(np.mean(came), abs=0.12)
+    likely = np.array(said) >= 0.5
+    assert np.mean(np.array(came)[likely]) > 0.5 > np.mean(np.array(came)[~likely])
 
 
 def test_a_collapsed_trial_says_nothing_of_the_side_and_is_not_asked_for_again_and_again():

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import schemathesis
+import yaml
 from hypothesis import strategies as st
 
 TEXT = Path(os.environ["STUDY_FILE"]).read_text()
@@ -14,8 +15,16 @@ CONDITIONS = ("eps>1", "phi=='I' and batch_size==2", "not (labeling=='full')", "
 schemathesis.openapi.format("dicestudy-name", st.sampled_from(("small", "none")))
 schemathesis.openapi.format("dicestudy-where", st.sampled_from(CONDITIONS))
 schemathesis.openapi.format("dicestudy-metric", st.sampled_from(METRICS))
-# As bytes: the tool would write the text of a file as a YAML string, in quotes.
-schemathesis.openapi.media_type("application/yaml", FILES.map(str.encode))
+schemathesis.openapi.format("dicestudy-file", FILES)
+
+
+# All of a family, whose first name decides.
+@schemathesis.serializer(
+    "text/yaml", "text/x-yaml", "text/vnd.yaml", "text/yml", "application/yaml", "application/x-yaml"
+)
+def as_it_is(context, value):
+    """A file's text: the tool would write it as a YAML string, in quotes."""
+    return value.encode() if isinstance(value, str) else yaml.safe_dump(value).encode()
 
 
 @schemathesis.hook

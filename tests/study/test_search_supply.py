@@ -278,6 +278,43 @@ def test_transition_finds_the_crossing_and_stops(places):
     assert len(seeds) == len(set(seeds))
 
 
+def test_transition_begins_no_trial_while_those_that_run_are_likely_to_be_enough(places):
+    study = parse_study(CROSS.replace("[2, 4]", "2").replace("1.0e+3", "1.0e+1"))
+
+    def kept(spec):
+        return 0.9 if spec.labeling.name == "full" or spec.loss.eps.amount < 0.3 else 0.1
+
+    with search(study, places) as supply:
+        running, most = [], []
+        while not supply.over:
+            while len(running) < 16 and (spec := supply.next()) is not None:
+                running.append(spec)
+            most.append(len(running))
+            spec = running.pop(0)
+            supply.tell(spec.key, ended(spec, places, retention__tumor=kept(spec)))
+        (found,) = supply.memory.sampler.known(supply.memory.get_trials())
+    assert most[0] == 16
+    waited = [count for count in most if count < 16]
+    assert len(waited) > 8  # some workers were let go before the end
+    assert not running
+    assert found.located.width <= 0.5
+
+
+def test_a_driver_waits_for_no_other_s_trials(places, tmp_path):
+    study = parse_study(CROSS.replace("[2, 4]", "2").replace("trials: 40", "trials: 90").replace("1.0e+3", "1.0e+1"))
+    other = Places(places.store, Storage(tmp_path / "other"))
+    other.storage.make()
+    with search(study, places) as mine:
+        given = list(iter(mine.next, None))
+        assert 10 < len(given) < 80  # no more is wanted of what is known
+        with search(study, other) as theirs:
+            first, second = theirs.next(), theirs.next()
+            assert first.labeling.name == "full"  # a storage has references of its own
+            assert second is None  # while that one runs
+            theirs.tell(first.key, ended(first, other))
+            assert theirs.next() is not None
+
+
 def test_transition_gives_up_where_there_is_no_crossing(places):
     study = parse_study(CROSS.replace("[2, 4]", "2"))
     with search(study, places) as supply:

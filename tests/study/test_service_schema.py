@@ -27,7 +27,14 @@ def test_every_answer_is_one_that_the_description_names(served, study_text, tmp_
     }
     command = [
         *(str(Path(sys.executable).parent / "schemathesis"), "run", f"{served.address}/openapi.json"),
-        *("--header", f"Authorization: Bearer {WRITER}", "--checks", "all", "--phases", "coverage,fuzzing"),
+        *(
+            "--header",
+            f"Authorization: Bearer {WRITER}",
+            "--checks",
+            "all",
+            "--phases",
+            "examples,coverage,fuzzing,stateful",
+        ),
         *(
             "--max-examples",
             "10",
@@ -47,3 +54,5 @@ def test_every_answer_is_one_that_the_description_names(served, study_text, tmp_
     )
     assert found.returncode == 0, found.stdout[-6000:] + found.stderr[-2000:]
     assert "Tested: 11" in found.stdout
+    for phase in ("Examples", "Coverage", "Fuzzing", "Stateful"):
+        assert f"✅ {phase}" in found.stdout
