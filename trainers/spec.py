@@ -17,6 +17,7 @@ from trainers.epsilon import EpsilonField, format_epsilon
 from trainers.losses.kinds import wanted_instead
 from trainers.losses.taxonomy import TAXONOMY, LossEntry, Phi
 from trainers.networks import NetworkSpec
+from trainers.networks.monai_classes import monai_version
 from trainers.protocol import AugmentSpec
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -292,6 +293,9 @@ class TrialSpec(FrozenSpec):
         body = self.model_dump(mode="json", exclude=set(left_out))
         for field in self.data.UNKEYED:
             body["data"].pop(field, None)
+        if not self.protocol.network.is_ours:
+            # Its defaults, which the spec does not hold, may be others in another version.
+            body["monai"] = monai_version()
         return body | {"generation": self.GENERATION}
 
     @property

@@ -51,6 +51,15 @@ def test_whatever_can_change_a_result_changes_the_key(trial, fields):
     assert changed(trial, **fields).key != trial.key
 
 
+def test_another_version_of_monai_is_another_network_of_its_own_alone(trial, monkeypatch):
+    theirs = changed(trial, protocol={"epochs": 3, "network": {"name": "VNet"}})
+    before = trial.key, theirs.key, theirs.cell
+    monkeypatch.setattr("trainers.spec.monai_version", lambda: "99.0")
+    assert trial.key == before[0]
+    assert theirs.key != before[1]
+    assert theirs.cell != before[2]
+
+
 def test_the_cell_is_the_setting_without_fold_and_seed(trial):
     twin = changed(trial, seed=5)
     assert (twin.cell, twin.key) != (trial.cell, trial.key)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib.metadata
 import importlib.util
 from dataclasses import dataclass
 from functools import cache
@@ -43,6 +44,12 @@ def find_network(name: str) -> Signature | None:
     own = [part.arg for part in plain + arguments.kwonlyargs]
     passed_on = parent.known if arguments.kwarg and parent else ()
     return Signature(tuple(dict.fromkeys((*own, *passed_on))), frozenset(part.arg for part in bare))
+
+
+@cache
+def monai_version() -> str:
+    """Of the package that is installed."""
+    return importlib.metadata.version("monai")
 
 
 def network_names() -> list[str]:

@@ -50,7 +50,7 @@ class NetworkSpec(FrozenSpec):
 
     @model_validator(mode="after")
     def _is_known(self) -> NetworkSpec:
-        problems = _faults_of_ours(self) if self.name in DESIGNS else _faults_of_monai(self)
+        problems = _faults_of_ours(self) if self.is_ours else _faults_of_monai(self)
         if problems:
             raise ValueError("; ".join(problems))
         return self
@@ -67,6 +67,11 @@ class NetworkSpec(FrozenSpec):
     def __hash__(self) -> int:
         # The values may hold mappings; equal specs have equal names, which is all that a hash has to promise.
         return hash((self.name, *self.arguments))
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether it is one of ``DESIGNS``, and not a class of MONAI's."""
+        return self.name in DESIGNS
 
     @property
     def design(self) -> Design | None:
