@@ -15,6 +15,7 @@ from study.reader import parse_study
 from study.records import Records, sync
 from study.standing import keep_members, kept_study
 from study.storage import Storage
+from study.tracking import MlflowTracker
 from trainers.errors import InputError
 from trainers.locks import BusyError, writing
 
@@ -132,3 +133,77 @@ def test_what_a_crashed_database_had_confirmed_and_lost_is_told_again(elsewhere,
         courier.send(spec.key)
         courier.close()
     assert records(elsewhere.store) == told
+
+
+def metric_rows(store):
+    with sqlite3.connect(store.removeprefix("sqlite:///")) as database:
+        return database.execute("SELECT COUNT(*) FROM metrics").fetchone()[0]
+
+
+def test_who_settles_again_tells_nothing_that_is_known(elsewhere):
+    sync("small", elsewhere)
+    before = metric_rows(elsewhere.store)
+    sync("small", elsewhere)
+    assert metric_rows(elsewhere.store) == before
+
+
+def test_a_crash_between_an_ending_s_tag_and_its_status_is_mended(elsewhere):
+    sync("small", elsewhere)
+    told = records(elsewhere.store)
+    with sqlite3.connect(elsewhere.store.removeprefix("sqlite:///")) as database:
+        database.execute("UPDATE runs SET status = 'RUNNING', end_time = NULL")
+    assert {status for _, status, *_ in records(elsewhere.store).values()} == {"RUNNING"}
+    sync("small", elsewhere)
+    assert records(elsewhere.store) == told
+
+
+def test_a_cell_that_goes_on_says_so_and_loses_its_old_reason(elsewhere):
+    plan = make_plan(kept_study("small", elsewhere), elsewhere.storage)
+    spec = plan.trials[0]
+    result = elsewhere.storage.trial(spec.key) / "result.json"
+    result.rename(result.with_name("later"))
+    sync("small", elsewhere)
+    client = MlflowClient(elsewhere.store)
+    kept = Records(plan, elsewhere)
+    cell = kept.tracker.runs["cell", spec.cell].run_id
+
+    def told():
+        run = client.get_run(cell)
+        return run.info.status, run.data.tags["dicestudy.state"], run.data.tags["dicestudy.reason"]
+
+    assert told() == ("KILLED", "STOPPED", "not all of its trials are over")
+    kept.delivery.deliver(spec.key)
+    assert told() == ("RUNNING", "RUNNING", "")
+    result.with_name("later").rename(result)
+    kept.delivery.deliver(spec.key)
+    assert kept.settle(plan, "DONE", "") == ""
+    assert told() == ("FINISHED", "DONE", "")
+
+
+def test_news_comes_before_cells_and_cells_are_told_when_none_waits(elsewhere):
+    """However long the figures of cells take, a courier with news in hand spends a tenth of its time on them."""
+    plan = make_plan(kept_study("small", elsewhere), elsewhere.storage)
+    tracker = MlflowTracker(elsewhere.store, "small", elsewhere.artifacts / "small")
+    kept = delivery.Delivery(plan.trials, elsewhere.storage, tracker)
+    order = []
+    deliver, refresh = kept.deliver, kept.refresh
+    kept.deliver = lambda key: (order.append("trial"), deliver(key))
+
+    def slowly():
+        order.append("cell")
+        time.sleep(0.3)
+        refresh()
+
+    kept.refresh = slowly
+    courier = delivery.Courier(kept)
+    for spec in plan.trials:
+        courier.send(spec.key)
+    courier.start()
+    while kept.stale or len(order) < len(plan.trials):
+        time.sleep(0.05)
+    courier.close()
+    last = len(order) - 1 - order[::-1].index("trial")
+    assert order[:last].count("cell") <= 2
+    assert order[last:].count("cell") >= len(kept.cells) - 2
+    run = tracker.client.get_run(tracker.runs["cell", plan.trials[0].cell].run_id)
+    assert run.data.metrics["n"] == 1
