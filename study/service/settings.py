@@ -6,7 +6,7 @@ import ipaddress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from study.service.tokens import Tokens
+from study.service.tokens import TokenFile, Tokens
 from trainers.errors import Fault, InputError
 
 MOST_BYTES = 256 * 1024
@@ -34,7 +34,7 @@ class ServiceSettings:
 
     host: str = "127.0.0.1"
     port: int = PORT
-    tokens: Tokens = field(default_factory=Tokens)
+    tokens: Tokens | TokenFile = field(default_factory=Tokens)
     records: Records = Records()
     rate: str = "6000/minute"
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import logging
 import os
 import re
 import stat
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +19,9 @@ RIGHTS = ("read", "write")
 FEWEST_CHARACTERS = 16
 FORM = "NAME read|write TOKEN, where TOKEN is the token or sha256:HEX"
 ENVIRONMENT = "DICESTUDY_TOKEN"
+LOOK_S = 1.0
+"""Seconds between two looks at a file of tokens."""
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -46,6 +51,57 @@ class Tokens:
             if hmac.compare_digest(token.digest, digest):
                 found = token
         return found
+
+
+class TokenFile:
+    """The tokens of a file, read anew within a second of its change; while the new text has faults the old ones hold.
+
+    Raises: InputError as ``find_tokens``, when it is made.
+    """
+
+    def __init__(self, path: Path | None = None) -> None:
+        self._path, self._stamp = path, _stamp(path)
+        self._found = find_tokens(path)
+        self._looked = time.monotonic()
+
+    @property
+    def listed(self) -> tuple[Token, ...]:
+        """All that hold now."""
+        self._look()
+        return self._found.listed
+
+    def __bool__(self) -> bool:
+        # A file without a token has a fault, so this never changes.
+        return bool(self._found)
+
+    def holder(self, presented: str) -> Token | None:
+        """As of ``Tokens``."""
+        self._look()
+        return self._found.holder(presented)
+
+    def _look(self) -> None:
+        if time.monotonic() < self._looked + LOOK_S:
+            return
+        self._looked = time.monotonic()
+        stamp = _stamp(self._path)
+        if stamp == self._stamp:
+            return
+        self._stamp = stamp
+        try:
+            self._found = find_tokens(self._path)
+        except InputError as error:
+            log.error("the file of tokens has changed and is not taken: %s", error)
+        else:
+            log.info("the file of tokens has changed: %s", ", ".join(token.name for token in self._found.listed))
+
+
+def _stamp(path: Path | None) -> tuple[int, ...]:
+    """What changes with a file's text or mode; nothing for one that is not there."""
+    try:
+        found = None if path is None else path.stat()
+    except OSError:
+        found = None
+    return () if found is None else (found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
 
 
 def find_tokens(path: Path | None = None) -> Tokens:

@@ -13,7 +13,7 @@ from starlette.testclient import TestClient
 from analysis.ranking import GOALS
 from study.axes import RANGE
 from study.reader import parse_study
-from study.service import routes, sieve
+from study.service import routes, sieve, tokens
 from study.service.app import make_app
 from study.service.book import Book
 from study.service.lanes import Reply
@@ -70,6 +70,35 @@ def test_a_token_file_that_is_not_safe_is_refused_without_saying_a_token(text, m
         tokens_of(tmp_path, text, mode)
     assert says in str(error.value) or says == "sha256"
     assert WRITER not in str(error.value)
+
+
+def test_a_changed_file_of_tokens_holds_at_once_and_a_faulty_one_not_at_all(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(tokens, "LOOK_S", 0.0)
+    path = tmp_path / "tokens"
+    tokens_of(tmp_path, f"ann write {WRITER}\n")
+    with door(ServiceSettings(tokens=tokens.TokenFile(path))) as client:
+
+        def asked(token):
+            return client.get("/studies", headers={"Authorization": f"Bearer {token}"}).status_code
+
+        assert (asked(WRITER), asked(READER)) == (200, 401)
+        both(tmp_path)
+        assert (asked(WRITER), asked(READER)) == (200, 200)
+        path.write_text(f"reading read {READER}\n")
+        assert (asked(WRITER), asked(READER)) == (401, 200)
+        for fault in (f"reading read {READER}\nann write short\n", ""):
+            path.write_text(fault)
+            assert (asked(WRITER), asked(READER)) == (401, 200)
+        path.write_text(f"ann write {WRITER}\n")
+        path.chmod(0o644)  # others may have read it
+        assert (asked(WRITER), asked(READER)) == (401, 200)
+        path.unlink()
+        assert (asked(WRITER), asked(READER)) == (401, 200)
+    assert "can be guessed" in caplog.text
+    assert "names no token" in caplog.text
+    assert "chmod 600" in caplog.text
+    assert "cannot be read" in caplog.text
+    assert WRITER not in caplog.text
 
 
 def test_without_a_token_only_the_loopback_is_served(tmp_path):
