@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
+from matplotlib.collections import PatchCollection
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, NullLocator
@@ -46,6 +47,8 @@ NUMBER_DECADES = 0.4
 """Width of a heat map's cell, in decades as drawn, from which its number lies across."""
 # Blue through grey to yellow after Nuñez et al. (cividis), and white to a dark red: even in lightness, so that they
 # read the same without colour.
+LEAST_CELL = 0.02
+"""Of an axis's length: narrower cells of a heat map are drawn without their number."""
 LEAST_APART = 0.045
 """Of an axis's length, between the marks of a heat map."""
 
@@ -161,11 +164,21 @@ def draw_plane(axes: Axes, plane: Mapping[str, Any], name: str) -> None:
     values = [row["value"] for row in plane["rows"]]
     title, note = next((title, note) for panel, title, note in PANELS if panel == name)
     axes.set_title(f"{title}\n{note}", fontsize=9)
-    for cell, (left, right) in zip(plane["cells"], spans_of(plane), strict=True):
-        fill, ink = shade(cell[name], name)
-        bottom = values.index(cell["y"]) - 0.5
-        axes.add_patch(Rectangle((left, bottom), right - left, 1, facecolor=fill, edgecolor="white", linewidth=0.6))
-        if cell[name] is not None:
+    spans = spans_of(plane)
+    legible = LEAST_CELL * (max(right for _, right in spans) - min(left for left, _ in spans))
+    bottoms = [values.index(cell["y"]) - 0.5 for cell in plane["cells"]]
+    fills, inks = zip(*(shade(cell[name], name) for cell in plane["cells"]), strict=True)
+    # One artist for all: a search leaves thousands of cells.
+    axes.add_collection(
+        PatchCollection(
+            [Rectangle((left, low), right - left, 1) for (left, right), low in zip(spans, bottoms, strict=True)],
+            facecolor=fills,
+            edgecolor="white",
+            linewidth=[0.6 if right - left >= legible else 0 for left, right in spans],
+        )
+    )
+    for cell, (left, right), bottom, ink in zip(plane["cells"], spans, bottoms, inks, strict=True):
+        if cell[name] is not None and right - left >= legible:
             # Upright where the cell is too narrow for a line.
             turned = 90 if right - left < NUMBER_DECADES else 0
             style: dict[str, Any] = {"color": ink, "ha": "center", "va": "center", "fontsize": 7, "rotation": turned}

@@ -90,7 +90,20 @@ def test_planes_are_drawn_with_their_boundary(mapped):
         for name, _, _ in PANELS:
             _, axes = new_figure()
             draw_plane(axes, plane, name)
-            assert len(axes.patches) >= len(plane["cells"]) == len(spans_of(plane))
+            (drawn,) = axes.collections[:1]
+            assert len(drawn.get_paths()) == len(plane["cells"]) == len(spans_of(plane))
+            assert len(axes.texts) == sum(cell[name] is not None for cell in plane["cells"])
+
+
+def test_a_plane_of_a_search_draws_its_cells_without_numbers_that_nobody_could_read(mapped):
+    plane = plane_of(mapped, "eps", "batch_size")
+    like = plane["cells"][0]
+    values = [row["value"] for row in plane["rows"]]
+    many = [{**like, "x": float(x), "y": y} for y in values for x in np.geomspace(1e-6, 1e6, 700)]
+    _, axes = new_figure()
+    draw_plane(axes, {**plane, "cells": many}, "retention")
+    assert len(axes.collections[0].get_paths()) == len(many)
+    assert not axes.texts
 
 
 def test_a_plane_says_what_it_shows(mapped):
