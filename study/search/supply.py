@@ -147,9 +147,7 @@ class SearchSupply:
     def next(self) -> TrialSpec | None:
         """The next trial that has no ending yet."""
         while not self._waiting:
-            # Of what only other drivers run, this one may never hear.
-            enough = (Standing.PLACED, Standing.AWAITED) if self._live else (Standing.PLACED,)
-            if self._spent() or self._standing() in enough:
+            if self._spent() or self._has_enough():
                 return None
             self._ask()
         spec = self._waiting.popleft()
@@ -247,6 +245,12 @@ class SearchSupply:
     def _members(self) -> int:
         """Trials of one setting."""
         return 1 if self.study.search.strategy == "transition" else self.study.folds * self.study.seeds
+
+    def _has_enough(self) -> bool:
+        """Whether no further setting is wanted now."""
+        # What is queued runs only once it is asked for, and of what others run this driver may never hear.
+        may_wait = bool(self._live) and not self._may_be_queued
+        return self._standing() is Standing.PLACED or (may_wait and self._standing() is Standing.AWAITED)
 
     def _standing(self) -> Standing:
         if not isinstance(self.memory.sampler, TransitionSampler):

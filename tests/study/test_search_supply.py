@@ -300,6 +300,16 @@ def test_transition_begins_no_trial_while_those_that_run_are_likely_to_be_enough
     assert found.located.width <= 0.5
 
 
+def test_what_was_running_is_asked_for_again_at_once_though_it_is_likely_to_be_enough(places):
+    study = parse_study(CROSS.replace("[2, 4]", "2").replace("1.0e+3", "1.0e+1").replace("trials: 40", "trials: 90"))
+    with search(study, places) as supply:
+        before = [spec.key for spec in iter(supply.next, None)]
+    with search(study, places) as supply:
+        after = [spec.key for spec in iter(supply.next, None)]
+    assert len(before) > 10
+    assert set(before) <= set(after)
+
+
 def test_a_driver_waits_for_no_other_s_trials(places, tmp_path):
     study = parse_study(CROSS.replace("[2, 4]", "2").replace("trials: 40", "trials: 90").replace("1.0e+3", "1.0e+1"))
     other = Places(places.store, Storage(tmp_path / "other"))
