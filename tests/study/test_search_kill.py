@@ -22,14 +22,16 @@ pytestmark = [pytest.mark.engine, pytest.mark.long]
 
 SPACES = {
     "tpe": "{loss: [dice, iou], phi: I, eps: {from: 0.001 v_hat, to: v_hat}, batch_size: 4, labeling: partial}",
-    "transition": "{loss: dice, phi: I, eps: {from: 0.001 v_hat, to: v_hat}, batch_size: [2, 4], labeling: partial}",
+    # Wide, so that no slice is done before the last kill.
+    "transition": "{loss: dice, phi: I, eps: {from: 1e-9 v_hat, to: 1000 v_hat}, batch_size: [1, 2, 4],"
+    " labeling: partial}",
 }
 STUDY = """
 name: killed
 data: {{source: phantom, train: 4, test: 4}}
 labeling: {{empty: {{group: B, classes: [tumor]}}}}
 trial: {{network: tiny, epochs: 2, lr: 5.0e-3}}
-search: {{strategy: {strategy}, trials: 12, references: 1, space: {space}}}
+search: {{strategy: {strategy}, trials: 30, references: 1, space: {space}}}
 """
 KILLS = 5
 # The driver itself, run inline: a cluster around it dies with it, and only takes longer to come back.
@@ -73,7 +75,7 @@ def test_killed_at_random_five_times(strategy, tmp_path):
             before, deadline = len(record.epochs()), time.monotonic() + 120
             while driver.poll() is None and len(record.epochs()) <= before and time.monotonic() < deadline:
                 time.sleep(0.01)
-            time.sleep(rng.uniform(0, 1.5))
+            time.sleep(rng.uniform(0, 1.0))
         if kills < KILLS and driver.poll() is None:
             driver.send_signal(signal.SIGKILL)
             kills += 1
