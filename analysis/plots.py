@@ -45,13 +45,13 @@ PANELS = (
 """The heat maps of a plane: the figure, its title, what it says."""
 NUMBER_DECADES = 0.4
 """Width of a heat map's cell, in decades as drawn, from which its number lies across."""
-# Blue through grey to yellow after Nuñez et al. (cividis), and white to a dark red: even in lightness, so that they
-# read the same without colour.
 LEAST_CELL = 0.02
 """Of an axis's length: narrower cells of a heat map are drawn without their number."""
 LEAST_APART = 0.045
 """Of an axis's length, between the marks of a heat map."""
 
+# Blue through grey to yellow after Nuñez et al. (cividis), and white to a dark red: even in lightness, so that they
+# read the same without colour.
 _CIVIDIS = ((0, 34, 78), (66, 78, 108), (124, 123, 120), (187, 173, 108), (254, 232, 56))
 _REDS = ((250, 250, 250), (253, 208, 162), (240, 130, 60), (170, 55, 10), (90, 20, 0))
 

@@ -44,12 +44,14 @@ SLEEP = 12.0
 """Seconds that a trial of ``hosts`` sleeps before it trains."""
 ROUNDS = 5
 """Trials of ``hosts`` for each host."""
+SEEDS = 5
+"""Trials of a grid's cell."""
 GRID = """
 name: many
 data: {{source: phantom, train: 4, test: 2}}
 labeling: {{empty: {{group: B, classes: [tumor]}}}}
 trial: {{network: tiny, epochs: 1, lr: 1.0e-3}}
-seeds: 5
+seeds: {seeds}
 search:
   space: {{loss: dice, phi: I, eps: {{from: 1.0e-6, to: 1.0e+6, points: {cells}}}, batch_size: 4, labeling: partial}}
 """
@@ -99,7 +101,9 @@ def _run(there: Cluster, name: str, count: int) -> None:
 
 def many(trials: int, strategy: str, kind: str, *, trained: bool) -> None:
     with TemporaryDirectory() as name, STORES[kind](Path(name)) as store:
-        study = parse_study(GRID.format(cells=trials // 5) if strategy == "grid" else TPE.format(trials=trials))
+        study = parse_study(
+            GRID.format(seeds=SEEDS, cells=trials // SEEDS) if strategy == "grid" else TPE.format(trials=trials)
+        )
         places = Places(store, Storage(Path(name) / "storage"))
         with _memory() as seen:
             begun = time.time()

@@ -153,7 +153,7 @@ METHODS = {"transition": transition, "tpe": tpe, "gp": gp, "gp_alone": gp}
 
 
 def one_study(method: str, workers: int, seed: int) -> dict[str, float]:
-    """Trials until the interval is narrow enough, and whether it holds the truth then."""
+    """Trials until the interval is narrow enough, whether it holds the truth then, and when that is."""
     found = Slice(np.random.default_rng([seed, 1]))
     clock = np.random.default_rng([seed, 2])
     ask, tell, band = METHODS[method](*DECADES, seed)
@@ -178,12 +178,11 @@ def one_study(method: str, workers: int, seed: int) -> dict[str, float]:
                     "trials": trials,
                     "holds": float(low <= found.crossing <= high),
                     "near": float(near),
-                    "rounds": now,
+                    "time": now,
                 }
         elif judge.locate().width <= WIDTH:
             break
-    rounds = {"rounds": now}
-    return _judged(judge, found, trials) | rounds | ({"trials": float("inf")} if method == "gp_alone" else {})
+    return _judged(judge, found, trials) | {"time": now} | ({"trials": float("inf")} if method == "gp_alone" else {})
 
 
 def _judged(judge: Posterior, found: Slice, trials: int) -> dict[str, float]:
@@ -244,7 +243,7 @@ def main() -> None:
                 "method": method, "workers": workers, "median": float(np.median(trials)),
                 "mean, at most": float(np.minimum(trials, MOST).mean()),
                 "nine of ten within": float(np.quantile(trials, 0.9, method="higher")),
-                "holds": _mean(results, "holds"), "near": _mean(results, "near"), "time": _mean(results, "rounds"),
+                "holds": _mean(results, "holds"), "near": _mean(results, "near"), "time": _mean(results, "time"),
             }  # fmt: skip
             print(json.dumps(summary), flush=True)
 

@@ -27,27 +27,11 @@ def test_every_answer_is_one_that_the_description_names(served, study_text, tmp_
     }
     command = [
         *(str(Path(sys.executable).parent / "schemathesis"), "run", f"{served.address}/openapi.json"),
-        *(
-            "--header",
-            f"Authorization: Bearer {WRITER}",
-            "--checks",
-            "all",
-            "--phases",
-            "examples,coverage,fuzzing,stateful",
-        ),
-        *(
-            "--max-examples",
-            "10",
-            "--seed",
-            "1",
-            "--generation-database",
-            "none",
-            "--request-timeout",
-            "60",
-            "--max-response-time",
-            "60",
-        ),
-        *("--no-color",),
+        *("--header", f"Authorization: Bearer {WRITER}", "--checks", "all"),
+        *("--phases", "examples,coverage,fuzzing,stateful", "--max-examples", "10"),
+        *("--seed", "1", "--generation-database", "none"),
+        *("--request-timeout", "60", "--max-response-time", "60"),
+        "--no-color",
     ]
     found = subprocess.run(
         command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=SECONDS
