@@ -87,10 +87,12 @@ def training_alone(trials: list[TrialSpec], data: Path, folder: Path) -> float:
     """Seconds a trial, the imports paid before."""
     from trainers.trial import run_trial
 
+    alone = folder / "alone"
+    alone.mkdir()
     for number, spec in enumerate(trials[:11]):
         if number == 1:
             started = time.perf_counter()
-        run_trial(spec, open_prepared(data), folder / "alone" / spec.key)
+        run_trial(spec, open_prepared(data), alone / spec.key)
     return (time.perf_counter() - started) / 10
 
 

@@ -3,10 +3,13 @@
 Same work: 120 frames in the challenge's layout, turned, resampled to one spacing (images linearly, labels through
 signed distances), cut to one patch, clipped and z-scored, written as arrays. The real frames if they are at hand,
 else as many made from the cardiac phantom at their size.
+
+    python -m bench.preparation [--patients 5]
 """
 
 from __future__ import annotations
 
+import argparse
 import resource
 import tempfile
 import time
@@ -31,12 +34,16 @@ PATIENTS = 60
 
 def main() -> None:
     """Run both and print the ratio."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--patients", type=int, help="two phantoms each, in place of the real frames")
+    patients = parser.parse_args().patients
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        root = REAL if REAL.is_dir() else make_tree(folder / "acdc")
+        real = REAL.is_dir() and patients is None
+        root = REAL if real else make_tree(folder / "acdc", patients or PATIENTS)
         spec = AcdcSpec(root=root, spacing=SPACING, patch=PATCH)
         cases = spec.list_cases()
-        origin = "the challenge" if root == REAL else "phantoms"
+        origin = "the challenge" if real else "phantoms"
         print(f"{len(cases)} volumes of {origin} to {PATCH} voxels of {SPACING} mm")
         with RayEngine() as engine:
             # Ray is started for the trials anyway.
@@ -99,9 +106,9 @@ def signed_distances(label):  # noqa: ANN001, ANN201
     return distance_transform_edt(label, sampling=spacing) - distance_transform_edt(1 - label, sampling=spacing)
 
 
-def make_tree(root: Path) -> Path:
+def make_tree(root: Path, patients: int) -> Path:
     """Phantoms at the challenge's size in its layout."""
-    phantom = CardiacPhantomSpec(train=PATIENTS - 2, test=2, shape=(216, 256, 10))
+    phantom = CardiacPhantomSpec(train=patients - 2, test=2, shape=(216, 256, 10))
     for number, info in enumerate(phantom.list_cases()):
         patient = 1 + number // 2
         arrays = phantom.load_case(info)

@@ -36,7 +36,7 @@ import torch
 from torch import nn
 from torch.profiler import ProfilerActivity, profile
 
-from trainers import trial as trial_module
+from trainers import training as training_module
 from trainers.checkpoint import Progress
 from trainers.data.phantom import PhantomSpec
 from trainers.data.preparation import prepare
@@ -247,7 +247,7 @@ def show_parts(training: Training, label: str) -> None:
     spent: Counter[str] = Counter()
     parts = [
         (training.source, "batch", "data"),
-        (trial_module, "augment", "augmentation"),
+        (training_module, "augment", "augmentation"),
         (Computing, "logits", "forward"),
         (training, "loss", "loss"),
         (torch.Tensor, "backward", "backward"),
@@ -339,6 +339,7 @@ def growth(trials: int, device: str) -> list[tuple[int, float]]:
     setting, found = CPU[0], []
     with tempfile.TemporaryDirectory() as name:
         storage = Storage(Path(name))
+        storage.make()
         prepare(setting.data, storage.root)
         for number in range(1, trials + 1):
             spec = make_spec(setting, 4, "fp32", epochs=2, validate_every=1).model_copy(update={"seed": number})

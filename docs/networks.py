@@ -7,8 +7,9 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
-from trainers.networks import NetworkSpec, build_network, mixes_cases
+from trainers.networks import NetworkSpec, build_network
 from trainers.pooling import format_shape
 
 PAGE = Path(__file__).parent / "networks.md"
@@ -51,6 +52,11 @@ def written(page: str) -> str:
         _, end, tail = rest.partition("\n\n<!-- end -->")
         page = "".join((head, start, table, end, tail))
     return page
+
+
+def mixes_cases(network: nn.Module) -> bool:
+    """Whether one case's output depends, in training, on the others of its batch: batch norm."""
+    return any(isinstance(layer, _BatchNorm) for layer in network.modules())
 
 
 def _layers(name: str, channels: int, maps: int, patch: tuple[int, ...]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,16 +16,13 @@ from torch import Tensor, nn
 from trainers.batch import Batch
 from trainers.data.base import Head
 from trainers.data.prepared import PreparedData
+from trainers.detours import Detours
 from trainers.metrics import CaseScore, score_case
-from trainers.networks import mixes_cases
 
 TrialLoss = Callable[[Tensor, Batch], Tensor]
 """Loss of probabilities (batch, map, *space) on a batch."""
-SMALL = 2**16
-"""Voxels of a volume up to which channels-last is the faster layout on the CPU."""
-SLOW_SLICE = 20480 // 16
-"""Product of a volume's first two sides up to which a batch of one mostly goes through torch's slow 3-D
-convolution: torch takes it where batch × channels × these two is 20480 at most, and channels are about 16."""
+LAYOUTS = {4: torch.channels_last, 5: torch.channels_last_3d}
+"""By the number of a tensor's axes, the layout that convolutions like best."""
 
 
 def use_device(name: str) -> torch.device:
@@ -38,16 +36,6 @@ def use_device(name: str) -> torch.device:
     return device
 
 
-def preferred_layout(device: torch.device, space: Sequence[int]) -> torch.memory_format:
-    """The layout of images with these sides that a training step is fastest in."""
-    if len(space) == 2:
-        return torch.channels_last
-    # Measured on the CPU (bench.training): at 24×24×16 channels-last takes 0.85 of the time. Where caches are left
-    # behind it takes 1.1 (fp32) to 1.25 (bf16) times: torch's instance norm copies to the other layout and back.
-    large = device.type == "cpu" and math.prod(space) > SMALL
-    return torch.contiguous_format if large else torch.channels_last_3d
-
-
 @dataclass(frozen=True)
 class Computing:
     """Where and how precisely tensors are computed."""
@@ -55,8 +43,6 @@ class Computing:
     device: torch.device
     precision: str
     head: Head
-    twins: bool = True
-    """Whether a batch of one may be computed beside a copy of itself; not where a network mixes cases."""
 
     def autocast(self) -> torch.autocast:
         """Context in which the network computes."""
@@ -68,19 +54,13 @@ class Computing:
 
     def arrange(self, images: Tensor) -> Tensor:
         """The same images (batch, map, *space) on the device, in the layout that convolutions like best."""
-        layout = preferred_layout(self.device, images.shape[2:])
-        return images.to(self.device, torch.float32, memory_format=layout)
+        return images.to(self.device, torch.float32, memory_format=LAYOUTS[images.ndim])
 
     def logits(self, network: nn.Module, images: Tensor) -> Tensor:
         """Logits (batch, map, *space) in float32."""
-        # A batch of one takes a slow 3-D convolution in torch on the CPU (fp32: 3 times the time of a batch
-        # of two). Where no layer mixes cases, a twin that is dropped changes nothing but the speed.
-        slow = self.device.type == "cpu" and self.precision == "fp32" and images.ndim == 5
-        slow &= math.prod(images.shape[2:4]) <= SLOW_SLICE
-        alone = slow and len(images) == 1 and self.twins
-        with self.autocast():
-            output: Tensor = network(torch.cat([images, images]) if alone else images)
-        return (output[:1] if alone else output).float()
+        with self.autocast(), Detours() if self.device.type == "cpu" else nullcontext():
+            output: Tensor = network(images)
+        return output.float()
 
     def probabilities(self, logits: Tensor) -> Tensor:
         """Sigmoid per map, or softmax over the maps, background first."""
@@ -102,9 +82,9 @@ def place(
 
     Training and prediction alike: another layout would change the last bits.
     """
-    layout = preferred_layout(device, patch)
+    layout = LAYOUTS[2 + len(patch)]
     placed: nn.Module = network.to(device, memory_format=layout)  # type: ignore[call-overload]  # torch leaves it out
-    return placed, Computing(device, precision, head, twins=not mixes_cases(network))
+    return placed, Computing(device, precision, head)
 
 
 @torch.no_grad()

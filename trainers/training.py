@@ -51,7 +51,7 @@ class Training:
         network = build_network(spec.protocol.network, data.channels, data.maps, data.patch)
         self.network, self.computing = place(network, spec.protocol.precision, data.head, data.patch, device)
         self.optimizer = torch.optim.Adam(
-            self.network.parameters(), lr=spec.protocol.lr, weight_decay=spec.protocol.weight_decay
+            self.network.parameters(), lr=spec.protocol.lr, weight_decay=spec.protocol.weight_decay, fused=True
         )
         self.loss = _make_loss(spec, list(cases.eps.values()), data)
 

@@ -14,7 +14,7 @@ from trainers.networks.spec import NetworkSpec
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["NetworkSpec", "build_network", "check_network", "mixes_cases"]
+__all__ = ["NetworkSpec", "build_network", "check_network"]
 
 
 def build_network(spec: NetworkSpec, channels: int, maps: int, shape: Sequence[int]) -> nn.Module:
@@ -22,7 +22,7 @@ def build_network(spec: NetworkSpec, channels: int, maps: int, shape: Sequence[i
 
     Raises: InputError if it cannot be made so; ``check_network`` finds more.
     """
-    # Here and in the next two, not above: a spec is to be had without waiting for torch.
+    # Here and in the next, not above: a spec is to be had without waiting for torch.
     from trainers.networks.build import build
 
     _check_patch(spec, shape)
@@ -42,17 +42,6 @@ def check_network(spec: NetworkSpec, channels: int, maps: int, shape: Sequence[i
         from trainers.networks.build import try_out
 
         try_out(spec, channels, maps, shape, batch_size)
-
-
-def mixes_cases(network: nn.Module) -> bool:
-    """Whether one case's output depends, in training, on the others of its batch: batch norm.
-
-    A case beside its own copy is normalised as it is alone, but the running variance, being unbiased
-    (n/(n−1)), counts twice the voxels.
-    """
-    from trainers.networks.build import has_batch_norm
-
-    return has_batch_norm(network)
 
 
 def _check_patch(spec: NetworkSpec, shape: Sequence[int]) -> None:

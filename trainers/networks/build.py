@@ -8,7 +8,6 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from trainers.errors import Fault, InputError
 from trainers.networks.monai_classes import SUPPLIED, find_network
@@ -53,11 +52,6 @@ def try_out(spec: NetworkSpec, channels: int, maps: int, shape: Sequence[int], b
             came = f"returns {format_shape(output.shape)} for images of {format_shape(images.shape)}"
             remedy = "choose a network of segmentation, or other arguments"
             raise InputError(Fault(f"network {spec}", f"{came}, expected {format_shape(expected)}", remedy))
-
-
-def has_batch_norm(network: nn.Module) -> bool:
-    """Whether a layer takes its statistics over the batch in training."""
-    return any(isinstance(layer, _BatchNorm) for layer in network.modules())
 
 
 def _on_meta(spec: NetworkSpec, channels: int, maps: int, shape: Sequence[int]) -> nn.Module:
