@@ -274,10 +274,10 @@ print(kills)
 
 def test_killed_thirty_times_and_resumed_the_bits_are_the_same(trial, data_folder, data, tmp_path):
     """Anywhere, while the checkpoint is written, and during validation; on whole cases with every augmentation."""
-    spec = changed(trial, protocol={"epochs": 60, "lr": 5e-3, "clip": 0.1, "augment": "brats"})
+    spec = changed(trial, protocol={"epochs": 90, "lr": 5e-3, "clip": 0.1, "augment": "brats"})
     started = time.perf_counter()
     run_trial(spec, data, tmp_path / "undisturbed")
-    length = (time.perf_counter() - started) / 6
+    length = (time.perf_counter() - started) / 9
     command = [
         sys.executable,
         "-c",
@@ -289,6 +289,6 @@ def test_killed_thirty_times_and_resumed_the_bits_are_the_same(trial, data_folde
     ]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
     kills = ast.literal_eval(done.stdout)
-    assert sum(kills.values()) >= 25
+    assert sum(kills.values()) == 30
     assert all(count >= 3 for count in kills.values()), kills
     same_bits(tmp_path / "undisturbed", tmp_path / "killed")
