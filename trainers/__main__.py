@@ -26,7 +26,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m trainers", description="Run one trial.")
     parser.add_argument("spec", type=Path, help="the trial's spec, JSON or YAML")
     parser.add_argument("--storage", type=Path, default=Path("dicestudy-data"), help="folder for data and results")
-    parser.add_argument("--device", default="cpu", help="cpu or cuda")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     given = parser.parse_args()
     try:
         run(given.spec, given.storage, given.device)
@@ -43,8 +43,10 @@ def main() -> int:
 def run(path: Path, storage: Path, device: str) -> None:
     """Prepare the data, train with a progress bar, print the final figures."""
     spec = read_spec(path)
+    from trainers.evaluation import use_device
     from trainers.trial import run_trial
 
+    use_device(device)
     if not is_prepared(storage / "prepared" / spec.data_key) and (faults := inspect(spec.data).faults):
         raise InputError(faults)
     folder = prepare(spec.data, storage)

@@ -39,7 +39,11 @@ def augment(batch: Batch, spec: AugmentSpec, spacing: Sequence[float], rng: np.r
 def _each(values: NDArray[np.float64], like: Tensor) -> Tensor:
     """(batch, channel) numbers, to be broadcast over space."""
     shape = *values.shape, *[1] * (like.ndim - 2)
-    return torch.from_numpy(values.astype(np.float32)).to(like.device).reshape(shape)
+    return _on(values, like.device).reshape(shape)
+
+
+def _on(values: NDArray[np.float64], device: torch.device | None) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32)).to(device)
 
 
 def _move(batch: Batch, spec: AugmentSpec, spacing: Sequence[float], rng: np.random.Generator) -> None:
@@ -49,7 +53,7 @@ def _move(batch: Batch, spec: AugmentSpec, spacing: Sequence[float], rng: np.ran
     beyond the patch an image is as at its border, and a label empty.
     """
     shape = tuple(batch.images.shape[2:])
-    grid = sampling_grid(spec, len(batch.images), shape, spacing, rng).to(batch.images.device)
+    grid = sampling_grid(spec, len(batch.images), shape, spacing, rng, batch.images.device)
     batch.images = functional.grid_sample(batch.images, grid, "bilinear", "border", align_corners=False)
     batch.labels = functional.grid_sample(batch.labels.float(), grid, "nearest", "zeros", align_corners=False).to(
         torch.uint8
@@ -59,7 +63,12 @@ def _move(batch: Batch, spec: AugmentSpec, spacing: Sequence[float], rng: np.ran
 
 
 def sampling_grid(
-    spec: AugmentSpec, cases: int, shape: Sequence[int], spacing: Sequence[float], rng: np.random.Generator
+    spec: AugmentSpec,
+    cases: int,
+    shape: Sequence[int],
+    spacing: Sequence[float],
+    rng: np.random.Generator,
+    device: torch.device | None = None,
 ) -> Tensor:
     """Where each voxel is taken from: (case, *shape, axis) in −1 … 1 from border to border, last axis of space first.
 
@@ -80,15 +89,14 @@ def sampling_grid(
     # From voxels about the middle to −1 … 1 from border to border.
     theta = affine * half[None, None, :] / half[None, :, None]
     matrix = np.concatenate([theta, (shift / half)[:, :, None]], axis=2)
-    turned = matrix[:, ::-1, [*range(axes - 1, -1, -1), axes]].astype(np.float32)
+    turned = matrix[:, ::-1, [*range(axes - 1, -1, -1), axes]]
     size = [cases, 1, *shape]
-    grid = functional.affine_grid(torch.from_numpy(np.ascontiguousarray(turned)), size, align_corners=False)
+    # The few numbers go to the device, and every voxel's are made there.
+    grid = functional.affine_grid(_on(turned, device), size, align_corners=False)
     if spec.elastic:
         points = rng.standard_normal((cases, axes, *[CONTROL_POINTS] * axes)) * spec.elastic
         points = points / half[None, :, *[None] * axes]
         mode = {2: "bilinear", 3: "trilinear"}[axes]
-        field = functional.interpolate(
-            torch.from_numpy(points.astype(np.float32)), size[2:], mode=mode, align_corners=True
-        )
+        field = functional.interpolate(_on(points, device), size[2:], mode=mode, align_corners=True)
         grid = grid + field.flip(1).movedim(1, -1)
     return grid

@@ -17,6 +17,7 @@ from trainers.batch import Batch
 from trainers.data.base import Head
 from trainers.data.prepared import PreparedData
 from trainers.detours import Detours
+from trainers.errors import Fault, InputError
 from trainers.metrics import CaseScore, score_case
 
 TrialLoss = Callable[[Tensor, Batch], Tensor]
@@ -26,7 +27,9 @@ LAYOUTS = {4: torch.channels_last, 5: torch.channels_last_3d}
 
 
 def use_device(name: str) -> torch.device:
-    """The device, set up to give the same bits each time."""
+    """The device, set up to give the same bits each time. Raises: InputError where this machine has none such."""
+    if name == "cuda" and not torch.cuda.is_available():
+        raise InputError(Fault("--device cuda", "no such device on this machine", "give --device cpu"))
     device = torch.device(name)
     if device.type == "cuda":
         # cuBLAS asks for it where its workspaces must not change results.

@@ -6,6 +6,7 @@ numpy only: a study resolves v̂ before any training by the same functions that 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,24 +17,44 @@ from trainers.spec import PatchSpec
 Corner = tuple[int, ...]
 
 
-def draw_corner(
-    label: NDArray[np.uint8], hidden: NDArray[np.bool_], patch: Shape, where: PatchSpec, rng: np.random.Generator
-) -> Corner:
-    """First voxel of a patch of one case.
+class Corners:
+    """Where the patches of one case are cut. What it takes to know of the label is found once.
 
     label: (class, *space) of the full label; hidden: (class,) maps that the labeling empties. ``at: label``
     centres on the box of the full label, hidden or not, as the paper does. ``at: random`` sees no hidden map:
     with chance ``foreground`` it centres on a voxel of the others, else it goes anywhere.
     """
-    space = label.shape[1:]
-    if where.at == "label":
-        return label_corner(label, patch)
-    aimed, place = rng.random() < where.foreground, rng.random(len(space))
-    seen = np.flatnonzero(_foreground(label, hidden)) if aimed else np.empty(0, dtype=np.int64)
-    if seen.size:
-        centre = np.unravel_index(seen[int(place[0] * seen.size)], space)
-        return _clamp([int(axis) for axis in centre], space, patch)
-    return tuple(int(share * (side - width + 1)) for share, side, width in zip(place, space, patch, strict=True))
+
+    def __init__(self, label: NDArray[np.uint8], hidden: NDArray[np.bool_], patch: Shape, where: PatchSpec) -> None:
+        self.label, self.hidden, self.patch, self.where = label, hidden, patch, where
+
+    def draw(self, rng: np.random.Generator) -> Corner:
+        """First voxel of a patch."""
+        if self.where.at == "label":
+            return self._of_label
+        space = self.label.shape[1:]
+        aimed, place = rng.random() < self.where.foreground, rng.random(len(space))
+        if aimed and self._counted[-1]:
+            return _clamp(self._foreground_voxel(int(place[0] * self._counted[-1])), space, self.patch)
+        return tuple(
+            int(share * (side - width + 1)) for share, side, width in zip(place, space, self.patch, strict=True)
+        )
+
+    @cached_property
+    def _of_label(self) -> Corner:
+        return label_corner(self.label, self.patch)
+
+    @cached_property
+    def _counted(self) -> NDArray[np.int64]:
+        """Foreground voxels up to the end of each slice across the first axis: all of them would take too much."""
+        return np.cumsum([_foreground(part, self.hidden).sum() for part in np.moveaxis(self.label, 1, 0)])
+
+    def _foreground_voxel(self, rank: int) -> list[int]:
+        """The foreground voxel with so many before it."""
+        first = int(np.searchsorted(self._counted, rank, side="right"))
+        here = _foreground(self.label[:, first], self.hidden)
+        before = int(self._counted[first - 1]) if first else 0
+        return [first, *map(int, np.unravel_index(np.flatnonzero(here)[rank - before], here.shape))]
 
 
 def label_corner(label: NDArray[np.uint8], patch: Shape) -> Corner:
@@ -51,7 +72,7 @@ def box_at(corner: Corner, patch: Shape) -> Box:
 def mean_volumes(
     label: NDArray[np.uint8], hidden: NDArray[np.bool_], patch: Shape, where: PatchSpec
 ) -> NDArray[np.float64]:
-    """Expected volume of each class (class,) in a patch drawn as ``draw_corner`` does [voxels], exactly.
+    """Expected volume of each class (class,) in a patch drawn as ``Corners`` does [voxels], exactly.
 
     label, hidden: as there; a hidden map's volume is that of its full label.
     """

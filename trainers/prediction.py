@@ -123,8 +123,6 @@ def load_segmenter(spec: TrialSpec, folder: Path, device: str = "cpu") -> Segmen
     if not isinstance(data, VolumeSpec):
         fault = f"learnt from generated images ({data.source}), which no file is like"
         raise InputError(Fault(f"trial {spec.key}", fault, "predict with a study on files: acdc, brats, table"))
-    if device == "cuda" and not torch.cuda.is_available():
-        raise InputError(Fault("--device cuda", "no such device on this machine", "give --device cpu"))
     where = use_device(device)
     network, channels = _rebuild(spec, load_weights(folder, spec.key))
     network, computing = place(network, spec.protocol.precision, data.head, data.patch_shape, where)

@@ -22,7 +22,7 @@ from trainers.memory import fits_on, peak_mib
 from trainers.metrics import CaseScore, mean_dsc
 from trainers.networks import build_network
 from trainers.outcome import TrialResult
-from trainers.patches import Corner, draw_corner
+from trainers.patches import Corner, Corners
 from trainers.scoring import find_maps, score_cases
 from trainers.spec import ProtocolSpec, TrialSpec
 from trainers.targets import target_hashes
@@ -46,6 +46,7 @@ class Training:
         # drop_last: every batch has the studied size, since Φ = BI and BCI depend on it.
         self.steps_per_epoch = cases.cases_per_epoch // spec.batch_size
         self._scored: tuple[int, list[CaseScore]] = (-1, [])
+        self._cut: dict[int, Corners] = {}
         self.source = Cases(data, cases.hidden, device, spec.loss.needs_distance, keep=fits_on(device, data))
         torch.manual_seed(spec.seed)
         network = build_network(spec.protocol.network, data.channels, data.maps, data.patch)
@@ -130,8 +131,10 @@ class Training:
         data = self.data
         if not data.whole:
             return None
-        where = self.spec.protocol.patches
-        return [draw_corner(data.labels[index], self.cases.hidden[index], data.patch, where, rng) for index in chosen]
+        for index in set(chosen) - set(self._cut):
+            where = self.spec.protocol.patches
+            self._cut[index] = Corners(data.labels[index], self.cases.hidden[index], data.patch, where)
+        return [self._cut[index].draw(rng) for index in chosen]
 
     @property
     def is_scored_apart(self) -> bool:

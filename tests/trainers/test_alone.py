@@ -3,6 +3,9 @@
 import subprocess
 import sys
 
+import pytest
+import torch
+
 
 def call(*words):
     return subprocess.run(
@@ -26,3 +29,12 @@ def test_written_by_hand_and_wrong(trial, tmp_path):
     assert "batch_size" in ended.stderr
     assert "Traceback" not in ended.stderr
     assert call(tmp_path / "none.yaml").returncode == 2
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="the machine has the device")
+def test_a_device_that_is_not_there_is_told_before_anything_is_made(trial, tmp_path):
+    (tmp_path / "spec.json").write_text(trial.model_dump_json())
+    ended = call(tmp_path / "spec.json", "--storage", tmp_path / "storage", "--device", "cuda")
+    assert ended.returncode == 2
+    assert ended.stderr == "error: --device cuda: no such device on this machine; give --device cpu\n"
+    assert not (tmp_path / "storage").exists()
