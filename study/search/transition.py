@@ -11,6 +11,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from functools import cached_property
 from typing import Any
 
 import optuna
@@ -78,21 +79,27 @@ class Slices:
 
 @dataclass(frozen=True)
 class Known:
-    """What is known of one slice: its posterior, what that says, and how many trials run, or were lost."""
+    """What is known of one slice: its posterior, what that says, the ε of the trials that run, how many were lost.
+
+    precision [decades]: the width of the interval at which the slice is done.
+    """
 
     posterior: Posterior
     located: Located
     pending: tuple[float, ...]
     lost: int
+    precision: float
 
-    def over(self, precision: float) -> bool:
+    @property
+    def over(self) -> bool:
         """Whether no further trial is wanted, as far as those go that are over."""
         hopeless = self.lost >= HOPELESS and self.lost > 2 * self.located.n
-        return self.located.width <= precision or self.located.inside < NO_CROSSING or hopeless
+        return self.located.width <= self.precision or self.located.inside < NO_CROSSING or hopeless
 
-    def awaits(self, precision: float) -> bool:
+    @cached_property
+    def awaits(self) -> bool:
         """Whether the trials that run are likely to be all that is needed."""
-        return bool(self.pending) and chance_to_place(self.posterior, self.pending, precision) >= LIKELY
+        return bool(self.pending) and chance_to_place(self.posterior, self.pending, self.precision) >= LIKELY
 
 
 class TransitionSampler(optuna.samplers.BaseSampler):
@@ -105,6 +112,8 @@ class TransitionSampler(optuna.samplers.BaseSampler):
     def __init__(self, slices: Slices, precision: float) -> None:
         self.slices, self.precision = slices, precision
         self.reference = math.nan
+        self._seen: object = None
+        self._of_slices: list[Known] = []
 
     def infer_relative_search_space(
         self,
@@ -122,9 +131,9 @@ class TransitionSampler(optuna.samplers.BaseSampler):
             return {}  # one that was given back keeps what it was
         trials = [other for other in study.get_trials(deepcopy=False) if other.number != trial.number]
         known = self.known(trials)
-        wanted = {index: each for index, each in enumerate(known) if not each.over(self.precision)}
+        wanted = {index: each for index, each in enumerate(known) if not each.over}
         most = max((each.located.n for each in wanted.values()), default=0)
-        wanted = {index: each for index, each in wanted.items() if not each.awaits(self.precision)} or wanted
+        wanted = {index: each for index, each in wanted.items() if not each.awaits} or wanted
         best, number, place = -1.0, 0, known[0].located.crossing
         for index, each in wanted.items():
             x, gain = choose(each.posterior, each.pending)
@@ -145,10 +154,10 @@ class TransitionSampler(optuna.samplers.BaseSampler):
 
     def standing(self, study: optuna.Study) -> Standing:
         """Whether every slice is done, as far as the trials go that are over, or likely to be by those that run."""
-        wanted = [one for one in self.known(study.get_trials(deepcopy=False)) if not one.over(self.precision)]
+        wanted = [one for one in self.known(study.get_trials(deepcopy=False)) if not one.over]
         if not wanted:
             return Standing.PLACED
-        return Standing.AWAITED if all(one.awaits(self.precision) for one in wanted) else Standing.OPEN
+        return Standing.AWAITED if all(one.awaits for one in wanted) else Standing.OPEN
 
     def known(self, trials: Sequence[FrozenTrial]) -> list[Known]:
         """What the trials say of each slice; a slice's prior moves by how far off the others' predictions were."""
@@ -156,7 +165,13 @@ class TransitionSampler(optuna.samplers.BaseSampler):
         for trial in trials:
             if trial.params.get(SLICE) in by_slice and EPS in trial.params:
                 by_slice[trial.params[SLICE]].append(trial)
-        parts = list(by_slice.values())
+        # Whether a trial is wanted, and then which, is asked of the same trials.
+        seen = self.reference, [(one.number, one.state) for part in by_slice.values() for one in part]
+        if seen != self._seen:
+            self._seen, self._of_slices = seen, self._tell_slices(list(by_slice.values()))
+        return self._of_slices
+
+    def _tell_slices(self, parts: list[list[FrozenTrial]]) -> list[Known]:
         alone = [self._known(part, number, self.slices.predicted[number]) for number, part in enumerate(parts)]
         if len(parts) == 1:
             return alone
@@ -182,7 +197,7 @@ class TransitionSampler(optuna.samplers.BaseSampler):
                 gone = self._lost(trial.user_attrs)
                 lost += gone
                 posterior.see(x, code_of(trial.user_attrs.get(RETENTION, math.nan), lost=gone))
-        return Known(posterior, posterior.locate(), tuple(pending), lost)
+        return Known(posterior, posterior.locate(), tuple(pending), lost, self.precision)
 
     def _lost(self, attributes: Mapping[str, Any]) -> bool:
         """Whether a trial collapsed or diverged, by what is known now of full labeling."""
