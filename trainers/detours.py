@@ -29,24 +29,24 @@ def conv3d(
     x: Tensor,
     weight: Tensor,
     bias: Tensor | None = None,
-    stride: Sequence[int] = (1, 1, 1),
-    padding: Sequence[Any] = (0, 0, 0),
-    dilation: Sequence[int] = (1, 1, 1),
+    stride: int | Sequence[int] = 1,
+    padding: int | Sequence[Any] = 0,
+    dilation: int | Sequence[int] = 1,
     groups: int = 1,
 ) -> Tensor:
     """A kernel of one voxel as a product of matrices; a small case alone in its batch as two, its halves.
 
     In channels-last the product copies nothing, and takes a sixth of the time.
     """
-    if groups > 1:  # never slow
+    if groups > 1 or x.ndim < 5:  # never slow; a case without a batch
         return torch.conv3d(x, weight, bias, stride, padding, dilation, groups)
-    kernel = tuple(weight.shape[2:])
-    keeps_size = tuple(padding) == tuple(size // 2 for size in kernel) and all(size % 2 for size in kernel)
-    if keeps_size and tuple(stride) == tuple(dilation) == (1, 1, 1):
+    kernel, rims = tuple(weight.shape[2:]), _three(padding)
+    keeps_size = rims == tuple(size // 2 for size in kernel) and all(size % 2 for size in kernel)
+    if keeps_size and _three(stride) == _three(dilation) == (1, 1, 1):
         if kernel == (1, 1, 1) and not torch.is_autocast_enabled("cpu"):
             return functional.linear(x.movedim(1, -1), weight.flatten(1), bias).movedim(-1, 1)
         if _is_slow(x, weight) and x.shape[2] % 2 == 0:
-            return _in_halves(x, weight, bias, padding)
+            return _in_halves(x, weight, bias, rims)
     return _beside_a_copy(torch.conv3d, x, weight, bias, stride, padding, dilation)
 
 
@@ -59,6 +59,10 @@ def _is_slow(x: Tensor, weight: Tensor) -> bool:
     """Whether torch takes a way that costs the time of two to four cases."""
     small = len(x) == 1 and x.ndim == 5 and math.prod(x.shape[1:4]) <= SLOW and min(weight.shape[-2:]) <= 3
     return small and not torch.is_autocast_enabled("cpu")
+
+
+def _three(sides: int | Sequence[Any]) -> tuple[Any, ...]:
+    return (sides,) * 3 if isinstance(sides, int) else tuple(sides)
 
 
 def _in_halves(x: Tensor, weight: Tensor, bias: Tensor | None, padding: Sequence[int]) -> Tensor:

@@ -131,9 +131,10 @@ class Training:
         data = self.data
         if not data.whole:
             return None
-        for index in set(chosen) - set(self._cut):
-            where = self.spec.protocol.patches
-            self._cut[index] = Corners(data.labels[index], self.cases.hidden[index], data.patch, where)
+        for index in chosen:
+            if index not in self._cut:
+                where = self.spec.protocol.patches
+                self._cut[index] = Corners(data.labels[index], self.cases.hidden[index], data.patch, where)
         return [self._cut[index].draw(rng) for index in chosen]
 
     @property

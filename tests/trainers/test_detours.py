@@ -27,13 +27,13 @@ LAYERS = {
 }
 
 
-@pytest.mark.parametrize("batch", [1, 2])
+@pytest.mark.parametrize("shape", [(1, 4, 6, 4, 8), (2, 4, 6, 4, 8), (1, 4, 5, 4, 8)])
 @pytest.mark.parametrize("name", LAYERS)
 @pytest.mark.parametrize("layout", [torch.channels_last_3d, torch.contiguous_format])
-def test_a_layer_gives_what_torch_gives_in_value_and_gradient(name, batch, layout):
+def test_a_layer_gives_what_torch_gives_in_value_and_gradient(name, shape, layout):
     torch.manual_seed(0)
     layer = LAYERS[name]().to(memory_format=layout)
-    images = torch.randn(batch, 4, 6, 4, 8).to(memory_format=layout).requires_grad_()
+    images = torch.randn(shape).to(memory_format=layout).requires_grad_()
     found = []
     for context in (torch.enable_grad(), Detours()):
         with context:
@@ -41,6 +41,18 @@ def test_a_layer_gives_what_torch_gives_in_value_and_gradient(name, batch, layou
         found.append((result, *torch.autograd.grad(result.pow(3).sum(), (images, *layer.parameters()))))
     for expected, got in zip(*found, strict=True):
         assert torch.allclose(got, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "named", [{}, {"padding": 1}, {"stride": 2, "padding": 1}, {"dilation": 2}, {"padding": "same"}]
+)
+@pytest.mark.parametrize("shape", [(1, 4, 6, 6, 8), (4, 6, 6, 8)], ids=["batch of one", "no batch"])
+def test_a_convolution_called_by_itself_is_torchs_own(named, shape):
+    torch.manual_seed(0)
+    images, weight = torch.randn(shape), torch.randn(6, 4, 3, 3, 3)
+    expected = torch.conv3d(images, weight, **named)
+    with Detours():
+        assert torch.allclose(torch.conv3d(images, weight, **named), expected, rtol=1e-4, atol=1e-4)
 
 
 DYN_UNET = {"name": "DynUNet", "kernel_size": [3] * 3, "strides": [1, 2, 2], "upsample_kernel_size": [2, 2]}

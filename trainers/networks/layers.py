@@ -24,7 +24,7 @@ class MaxPool(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(batch, channel, *space) to (batch, channel, *space / pool)."""
-        # On a GPU torch's own pooling in 3-D adds its gradients in whatever order they come.
+        # On a GPU older torch adds the gradients of its own pooling in 3-D in whatever order they come.
         return tiled_max(x, self.pool) if x.is_cuda else POOL[len(self.pool)](x, self.pool)
 
 
