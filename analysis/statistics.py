@@ -16,6 +16,8 @@ from scipy import stats
 
 FloatArray = npt.NDArray[np.float64]
 
+SEED = 0
+"""Of all that an answer draws: the same study gives the same answers."""
 LEVEL = 0.95
 """Level of all intervals: percentiles 2.5 and 97.5."""
 RESAMPLES = 1_000
@@ -32,6 +34,11 @@ SIGNIFICANT = 0.05
 """p below this is marked as significant."""
 FEWEST_SUBJECTS = 6
 """Five pairs can be swapped in 32 ways, so a two-sided p is never below 2/32 = 0.06; six can reach 0.03."""
+
+
+def seeded() -> np.random.Generator:
+    """The numbers that each answer draws."""
+    return np.random.default_rng(SEED)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from study.answers import best, report, table, transition_map
+    from study.answers import best, report, table, transition_map, trials
     from study.client import Client
     from study.foresight import explain
     from study.launching import launch
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from study.reader import load
     from study.spec import StudySpec
     from study.standing import status
-    from study.trial_list import trials
 
 __all__ = [
     "Client",
@@ -52,7 +51,7 @@ _HOMES = {
     "status": "standing",
     "table": "answers",
     "transition_map": "answers",
-    "trials": "trial_list",
+    "trials": "answers",
 }
 
 

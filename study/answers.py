@@ -5,12 +5,10 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import platform
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pandas as pd
 
 from analysis import ranking
@@ -19,6 +17,7 @@ from analysis.findings import Findings, find
 from analysis.learning import cells_to_follow
 from analysis.pareto import pareto_front
 from analysis.report import render_report
+from analysis.statistics import SEED, seeded
 from analysis.table import StudyTables
 from study.examples import examples_of
 from study.places import Places
@@ -30,24 +29,7 @@ from trainers.losses.taxonomy import TAXONOMY
 
 if TYPE_CHECKING:
     from study.known import Known
-
-SEED = 0
-"""Of the bootstrap: the same study gives the same answers."""
-
-
-def seeded() -> np.random.Generator:
-    """The numbers that each answer draws."""
-    return np.random.default_rng(SEED)
-
-
-@dataclass(frozen=True)
-class RunLinks:
-    """Addresses of cells' runs in one store's server. address: of the server; what: it is, in words."""
-
-    address: str
-    what: str
-    cells: Mapping[str, str]
-
+    from study.run_links import RunLinks
 
 EXPLAINED_FILE = "explain.json"
 """What was expected of a study, in its folder."""
@@ -196,6 +178,17 @@ def study_text(name: str, places: Places) -> str:
     """The study's file as it was last launched."""
     path = places.storage.study(name) / "study.yaml"
     return path.read_text() if path.exists() else "not on this storage"
+
+
+def trials(
+    study: Study, where: str | None = None, state: str | None = None, places: Places | None = None
+) -> list[dict[str, Any]]:
+    """The study's trials that are over, see ``study.trial_list.TrialList``.
+
+    Raises: InputError for an unknown study, state or column.
+    """
+    found = known_of(study, places).trials
+    return found.entries(found.choose(where, state))
 
 
 def tables_of(study: Study, places: Places | None = None) -> StudyTables:

@@ -23,8 +23,8 @@ from analysis.cellbook import CellBook, load_book, make_book
 from analysis.findings import Findings
 from analysis.outcomes import trial_scores
 from analysis.scores import StudyScores, study_scores
+from analysis.statistics import seeded
 from analysis.table import StudyTables
-from study.answers import seeded
 from study.code import hash_of_code
 from study.places import Places
 from study.query import read_tables, version_of

@@ -13,10 +13,6 @@ HOME = Path("dicestudy-data")
 """Default folder, under the working directory."""
 
 
-class UnknownStudyError(InputError):
-    """Neither the storage nor the store has a study of that name, as the fault says."""
-
-
 @dataclass(frozen=True)
 class Places:
     """store: an MLflow tracking URI; storage: the shared folder.

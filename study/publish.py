@@ -25,7 +25,8 @@ from study.examples import examples_of
 from study.foresight import explain
 from study.places import Places
 from study.plan import Plan
-from study.query import read_tables, run_links
+from study.query import read_tables
+from study.run_links import run_links
 from study.spec import StudySpec
 from study.standing import STUDY_FILE
 from study.tracking import MlflowTracker

@@ -12,11 +12,10 @@ import pandas as pd
 from mlflow import MlflowClient
 
 from analysis.table import Emptied, StudyTables
-from study.answers import RunLinks
-from study.dashboard import DEFAULT_ADDRESS
-from study.places import Places, UnknownStudyError
+from study.places import Places
 from study.settings import RESOLVED
-from study.store import all_runs, open_client, without_credentials
+from study.storage import UnknownStudyError
+from study.store import all_runs, open_client
 from study.tables import KeptRows, make_tables, read_cases
 from study.tracking import CELL, DESIGN, IN_STUDY, KEY, KIND, NOTHING, REASON, STATE, VERSION
 from trainers.errors import Fault, InputError
@@ -101,19 +100,6 @@ def study_names(places: Places) -> list[str]:
 def experiment_id(study: str, places: Places) -> str:
     """The store's number for a study's experiment."""
     return _experiment(open_client(places.store, create=False), study)
-
-
-def run_links(study: str, places: Places) -> RunLinks:
-    """Where each cell's run can be opened: on the store's own server, else where ``dicestudy dashboard`` serves it."""
-    client = open_client(places.store, create=False)
-    number = _experiment(client, study)
-    if places.store.startswith("http"):
-        address, what = without_credentials(places.store).rstrip("/"), "the tracking server of this study"
-    else:
-        address, what = DEFAULT_ADDRESS, "where dicestudy dashboard shows this study's store while it runs"
-    found = all_runs(client, number, f"tags.`{KIND}` = 'cell' AND tags.`{IN_STUDY}` = 'true'")
-    cells = {run.data.tags[CELL]: f"{address}/#/experiments/{number}/runs/{run.info.run_id}" for run in found}
-    return RunLinks(address, what, cells)
 
 
 def _experiment(client: MlflowClient, study: str) -> str:

@@ -8,11 +8,11 @@ from typing import Any
 
 import yaml
 
-from study.places import Places, UnknownStudyError
+from study.places import Places
 from study.progress import pace_of
 from study.search.record import AskedRecord
 from study.spec import StudySpec
-from study.storage import STOP_FILE, read_epochs
+from study.storage import STOP_FILE, UnknownStudyError, read_epochs
 from trainers.errors import Fault
 from trainers.files import write_text_whole
 from trainers.locks import is_written

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from trainers.errors import InputError
 from trainers.files import write_text_whole
 from trainers.outcome import RESULT_FILE, TrialResult, load_result
 from trainers.spec import TrialSpec
@@ -17,6 +18,10 @@ EPOCHS_FILE = "epochs.jsonl"
 STOP_FILE = "stop"
 LOSS_FILE = "lost.txt"
 """Why an engine gave a trial up; gone once the trial runs again."""
+
+
+class UnknownStudyError(InputError):
+    """Neither the storage nor the store has a study of that name, as the fault says."""
 
 
 @dataclass(frozen=True)

@@ -22,8 +22,7 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
-from study.places import UnknownStudyError
-from study.storage import is_writable
+from study.storage import UnknownStudyError, is_writable
 from trainers.errors import Fault, InputError
 
 STORE_ERRORS = (MlflowException, SQLAlchemyError)

@@ -9,23 +9,10 @@ import pandas as pd
 
 from analysis.table import DERIVED, StudyTables, plain, settings_of
 from analysis.where import choose
-from study.answers import Study, known_of
-from study.places import Places
 from trainers.errors import Fault, InputError
 
 FIGURES = ("outcome", "retention", "dsc_labelled", "dsc_emptied", "auc")
 STATES = ("DONE", "FAILED")
-
-
-def trials(
-    study: Study, where: str | None = None, state: str | None = None, places: Places | None = None
-) -> list[dict[str, Any]]:
-    """The study's trials that are over, see ``TrialList``.
-
-    Raises: InputError for an unknown study, state or column.
-    """
-    found = known_of(study, places).trials
-    return found.entries(found.choose(where, state))
 
 
 class TrialList:

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from study.detached import LOG_FILE, is_job_server, job_state
-from study.places import Places, UnknownStudyError
+from study.places import Places
 from study.standing import request_stop, status, study_folders
-from study.storage import Storage
+from study.storage import Storage, UnknownStudyError
 from trainers.errors import DicestudyError
 from trainers.outcome import RESULT_FILE, TrialResult
 

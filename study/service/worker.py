@@ -98,7 +98,7 @@ def encode(value: Any) -> bytes:
 
 
 def _kind(error: DicestudyError) -> str:
-    from study.places import UnknownStudyError
+    from study.storage import UnknownStudyError
 
     if isinstance(error, UnknownStudyError):
         return "unknown"

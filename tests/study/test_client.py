@@ -6,11 +6,10 @@ import pytest
 from click.testing import CliRunner
 
 import study
-from study.answers import best, table, transition_map
+from study.answers import best, table, transition_map, trials
 from study.cli import main
 from study.client import Client
 from study.launching import INLINE
-from study.trial_list import trials
 from tests.conftest import READER, WRITER
 from tests.services import dicestudy_service
 from trainers.errors import DicestudyError, InputError

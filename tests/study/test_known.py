@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from study import known, query
-from study.answers import best, table, transition_map
+from study.answers import best, table, transition_map, trials
 from study.engine import InlineEngine
 from study.known import KEPT, Known
 from study.launching import INLINE, launch
@@ -16,7 +16,6 @@ from study.reader import parse_study
 from study.storage import Storage
 from study.store import open_client
 from study.tables import KEPT_ROWS
-from study.trial_list import trials
 
 
 def answers_of(study, places):

@@ -3,13 +3,12 @@
 import pytest
 from mlflow import MlflowClient
 
-from study.answers import best, transition_map
+from study.answers import best, transition_map, trials
 from study.launching import launch
 from study.reader import parse_study
 from study.search.memory import open_memory
 from study.search.record import AskedRecord
 from study.search.supply import KEYS, STOPPED_EARLY
-from study.trial_list import trials
 
 pytestmark = pytest.mark.engine
 
