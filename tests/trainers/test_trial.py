@@ -272,6 +272,7 @@ print(kills)
 """
 
 
+@pytest.mark.long
 def test_killed_thirty_times_and_resumed_the_bits_are_the_same(trial, data_folder, data, tmp_path):
     """Anywhere, while the checkpoint is written, and during validation; on whole cases with every augmentation."""
     spec = changed(trial, protocol={"epochs": 90, "lr": 5e-3, "clip": 0.1, "augment": "brats"})
