@@ -102,6 +102,17 @@ def transition_map(study: Study, places: Places | None = None) -> dict[str, Any]
     return known_of(study, places).map
 
 
+def trials(
+    study: Study, where: str | None = None, state: str | None = None, places: Places | None = None
+) -> list[dict[str, Any]]:
+    """The study's trials that are over, see ``study.trial_list.TrialList``.
+
+    Raises: InputError for an unknown study, state or column.
+    """
+    found = known_of(study, places).trials
+    return found.entries(found.choose(where, state))
+
+
 def report(study: Study, path: Path, places: Places | None = None) -> Path:
     """Write the study's page, one self-contained HTML file, and return its path.
 
@@ -178,17 +189,6 @@ def study_text(name: str, places: Places) -> str:
     """The study's file as it was last launched."""
     path = places.storage.study(name) / "study.yaml"
     return path.read_text() if path.exists() else "not on this storage"
-
-
-def trials(
-    study: Study, where: str | None = None, state: str | None = None, places: Places | None = None
-) -> list[dict[str, Any]]:
-    """The study's trials that are over, see ``study.trial_list.TrialList``.
-
-    Raises: InputError for an unknown study, state or column.
-    """
-    found = known_of(study, places).trials
-    return found.entries(found.choose(where, state))
 
 
 def tables_of(study: Study, places: Places | None = None) -> StudyTables:

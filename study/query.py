@@ -35,7 +35,7 @@ def read_tables(study: str, places: Places) -> StudyTables:
     Raises: InputError if the store does not answer or does not know the study.
     """
     client = open_client(places.store, create=False)
-    experiment = _experiment(client, study)
+    experiment = find_experiment(client, study)
     design = _design(client, experiment, study)
     launch = _launch_of(client, experiment)
     kept = KeptRows(places.storage.study(study))
@@ -74,7 +74,7 @@ def version_of(study: str, places: Places) -> str:
     Takes a few queries, however many trials there are. Raises: InputError as ``read_tables``.
     """
     client = open_client(places.store, create=False)
-    experiment = _experiment(client, study)
+    experiment = find_experiment(client, study)
     over = f"tags.`{KIND}` = 'trial' AND tags.`{STATE}` != 'RUNNING'"
     newest = client.search_runs([experiment], over, max_results=1, order_by=["attributes.end_time DESC"])
     text = json.dumps([*map(_words, newest), *_launch_of(client, experiment)])
@@ -99,10 +99,11 @@ def study_names(places: Places) -> list[str]:
 
 def experiment_id(study: str, places: Places) -> str:
     """The store's number for a study's experiment."""
-    return _experiment(open_client(places.store, create=False), study)
+    return find_experiment(open_client(places.store, create=False), study)
 
 
-def _experiment(client: MlflowClient, study: str) -> str:
+def find_experiment(client: MlflowClient, study: str) -> str:
+    """The same of a store that is open. Raises: UnknownStudyError."""
     experiment = client.get_experiment_by_name(study)
     if experiment is None:
         known = [entry.name for entry in client.search_experiments(filter_string=f"tags.`{DESIGN}` != ''")]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from study.dashboard import DEFAULT_ADDRESS
 from study.places import Places
-from study.query import experiment_id
+from study.query import find_experiment
 from study.store import all_runs, open_client, without_credentials
 from study.tracking import CELL, IN_STUDY, KIND
 
@@ -24,7 +24,7 @@ class RunLinks:
 def run_links(study: str, places: Places) -> RunLinks:
     """Where each cell's run can be opened: on the store's own server, else where ``dicestudy dashboard`` serves it."""
     client = open_client(places.store, create=False)
-    number = experiment_id(study, places)
+    number = find_experiment(client, study)
     if places.store.startswith("http"):
         address, what = without_credentials(places.store).rstrip("/"), "the tracking server of this study"
     else:

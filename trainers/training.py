@@ -46,7 +46,8 @@ class Training:
         # drop_last: every batch has the studied size, since Φ = BI and BCI depend on it.
         self.steps_per_epoch = cases.cases_per_epoch // spec.batch_size
         self._scored: tuple[int, list[CaseScore]] = (-1, [])
-        self._cut: dict[int, Corners] = {}
+        labels = zip(data.labels, cases.hidden, strict=True) if data.whole else ()
+        self._cut = [Corners(label, hidden, data.patch, spec.protocol.patches) for label, hidden in labels]
         self.source = Cases(data, cases.hidden, device, spec.loss.needs_distance, keep=fits_on(device, data))
         torch.manual_seed(spec.seed)
         network = build_network(spec.protocol.network, data.channels, data.maps, data.patch)
@@ -128,14 +129,7 @@ class Training:
 
     def _corners(self, chosen: Sequence[int], rng: np.random.Generator) -> list[Corner] | None:
         """Where the patches of these cases are cut; None where cases have the patch's shape."""
-        data = self.data
-        if not data.whole:
-            return None
-        for index in chosen:
-            if index not in self._cut:
-                where = self.spec.protocol.patches
-                self._cut[index] = Corners(data.labels[index], self.cases.hidden[index], data.patch, where)
-        return [self._cut[index].draw(rng) for index in chosen]
+        return [self._cut[index].draw(rng) for index in chosen] if self.data.whole else None
 
     @property
     def is_scored_apart(self) -> bool:
