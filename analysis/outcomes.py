@@ -14,7 +14,7 @@ from enum import StrEnum
 import numpy as np
 import pandas as pd
 
-from analysis.table import DONE, FULL, StudyTables, is_partial
+from analysis.tables import DONE, FULL, StudyTables, is_partial
 
 IGNORES_FROM = 0.7
 """Retention from which the emptied maps count as ignored: the network still draws at least 70 % of the volume."""

@@ -13,11 +13,12 @@ from itertools import product
 import numpy as np
 import pandas as pd
 
-from analysis.answers import table_one, transition_map
-from analysis.cells import cell_metrics
 from analysis.outcomes import trial_scores
-from analysis.report import render_report
-from analysis.scores import study_scores
+from analysis.report.html import render_report
+from analysis.results.cells import cell_metrics
+from analysis.results.score_matrix import study_scores
+from analysis.results.table_one import table_one
+from analysis.results.transition_map import transition_map
 from bench.calibrate import draw_study, make_settings
 
 SEEDS = 5

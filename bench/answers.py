@@ -18,9 +18,9 @@ from tempfile import TemporaryDirectory
 import mlflow
 
 from bench.large_store import STUDY_NAME, end_one, fill
-from study.answers import best, transition_map
-from study.places import Places
-from study.storage import Storage
+from study.commands.answers import best, transition_map
+from study.storage.folders import Storage
+from study.storage.locations import Places
 from tests.services import postgres
 
 ASKED = 5

@@ -19,9 +19,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from analysis.answers import table_one, transition_map
-from analysis.ranking import best
-from analysis.table import CASE_COLUMNS, DONE, TRIAL_COLUMNS, Emptied, StudyTables
+from analysis.results.ranking import best
+from analysis.results.table_one import table_one
+from analysis.results.transition_map import transition_map
+from analysis.tables import CASE_COLUMNS, DONE, TRIAL_COLUMNS, Emptied, StudyTables
 
 COVERED = (0.92, 0.98)
 BIAS = 0.05

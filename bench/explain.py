@@ -4,8 +4,8 @@
 
 Reads the storage alone (specs, results, per-case tables, prepared labels). Takes each slice of the studies' maps at
 Φ = I whose trials are all over (``--all``: as far as they are). Prints per slice the measured crossing with its
-interval and what ``analysis.explain`` says, then refits its constants: the push at which slices cross, alone and with
-a factor (learning rate · steps)^k, each with the error of a slice that the fit did not see.
+interval and what ``analysis.theory.prediction`` says, then refits its constants: the push at which slices cross,
+alone and with a factor (learning rate · steps)^k, each with the error of a slice that the fit did not see.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from typing import Any
 
 import numpy as np
 
-from analysis.answers import transition_map
-from analysis.explain import LabelStatistics, crossing_at, predict_crossing, push_curve
-from analysis.labels import figure
-from study.foresight import statistics_of
-from study.places import Places
-from study.standing import study_folders
-from study.storage import Storage
-from study.tables import build_tables, stored_members
+from analysis.formatting import figure
+from analysis.results.transition_map import transition_map
+from analysis.theory.prediction import LabelStatistics, crossing_at, predict_crossing, push_curve
+from study.commands.explain import statistics_of
+from study.storage.folders import Storage
+from study.storage.locations import Places
+from study.storage.study_record import study_folders
+from study.storage.tables import build_tables, stored_members
 from trainers.assignment import assign
-from trainers.data.prepared import open_prepared
-from trainers.outcome import TrialResult
+from trainers.data.prepared.read import open_prepared
+from trainers.result import TrialResult
 from trainers.spec import TrialSpec
 
 SHOWN = ("batch_size", "labeling", "lr", "epochs", "precision")

@@ -30,15 +30,16 @@ from mlflow import MlflowClient
 
 from bench.erratic import Erratic
 from bench.injuries import BEFORE, ROWS, TRIALS, Bench
-from study.launching import INLINE, launch
-from study.places import Places
-from study.plan import make_plan
-from study.reader import parse_study
-from study.records import sync
-from study.storage import Storage, read_epochs
+from study.commands.launch import INLINE, launch
+from study.commands.sync import sync
+from study.config.load import parse_study
+from study.planning.plan import make_plan
+from study.storage.folders import Storage
+from study.storage.journal import read_epochs
+from study.storage.locations import Places
 from tests.cluster import OUTSIDE, cluster
 from tests.services import TrackingServer, free_port, mlflow_server, postgres
-from trainers.outcome import CASES_FILE, load_result
+from trainers.result import CASES_FILE, load_result
 
 INJECTED = Path(__file__).parent / "injected"
 """Put on the hosts' import path: makes one trial raise, or be killed, where a file on the storage says so."""

@@ -10,14 +10,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from study.engine.jobs import ENDED, JobServer
-from study.places import Places
-from study.plan import make_plan
-from study.reader import parse_study
-from study.storage import Storage, read_epochs
+from study.config.load import parse_study
+from study.execution.ray_jobs import ENDED, JobServer
+from study.planning.plan import make_plan
+from study.storage.folders import Storage
+from study.storage.journal import read_epochs
+from study.storage.locations import Places
 from tests.cluster import Cluster
 from tests.services import Postgres, TrackingServer
-from trainers.outcome import load_result
+from trainers.result import load_result
 
 STUDY = """
 name: {name}

@@ -15,18 +15,19 @@ from typing import Any
 import numpy as np
 from sqlalchemy import Connection, bindparam, create_engine, text
 
-from study.delivery import Delivery
-from study.places import Places
-from study.publish import design_of
-from study.reader import parse_study
-from study.settings import resolved, settings_of
-from study.space import enumerate_trials
-from study.spec import StudySpec
-from study.standing import keep_members
-from study.tracking import CELL, KEY, NOTHING, STATE, MlflowTracker
+from study.commands.publish import design_of
+from study.config.load import parse_study
+from study.config.search_space import enumerate_trials
+from study.config.spec import StudySpec
+from study.config.trial_params import resolved, settings_of
+from study.storage.locations import Places
+from study.storage.study_record import keep_members
+from study.tracking.delivery import Delivery
+from study.tracking.schema import CELL, KEY, NOTHING, STATE
+from study.tracking.writer import MlflowTracker
 from trainers.data.base import CaseInfo
 from trainers.metrics import score_case
-from trainers.outcome import CASES_FILE, RESULT_FILE, TrialResult, save_result
+from trainers.result import CASES_FILE, RESULT_FILE, TrialResult, save_result
 from trainers.spec import TrialSpec
 
 STUDY_NAME = "large"

@@ -17,15 +17,15 @@ import time
 from pathlib import Path
 from typing import Any
 
-from study.engine.cluster import quiet_environment
-from study.launching import launch
-from study.places import Places
-from study.plan import make_plan
-from study.reader import parse_study
-from study.spec import StudySpec
-from study.storage import Storage
-from trainers.data.preparation import prepare
-from trainers.data.prepared import open_prepared
+from study.commands.launch import launch
+from study.config.load import parse_study
+from study.config.spec import StudySpec
+from study.execution.ray_cluster import quiet_environment
+from study.planning.plan import make_plan
+from study.storage.folders import Storage
+from study.storage.locations import Places
+from trainers.data.prepared.read import open_prepared
+from trainers.data.prepared.write import prepare
 from trainers.spec import TrialSpec
 
 STUDY = """

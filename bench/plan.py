@@ -13,12 +13,12 @@ import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from study.forecast import forecast
-from study.launching import launch
-from study.places import Places
-from study.reader import load
-from study.storage import SPEC_FILE, Storage
-from trainers.outcome import RESULT_FILE
+from study.commands.launch import launch
+from study.config.load import load
+from study.planning.forecast import forecast
+from study.storage.folders import SPEC_FILE, Storage
+from study.storage.locations import Places
+from trainers.result import RESULT_FILE
 
 
 def main() -> None:

@@ -21,11 +21,11 @@ from typing import Any
 import nibabel
 import numpy as np
 
-from study.engine.tune import RayEngine
-from trainers.data.acdc import DIAGNOSES, AcdcSpec
-from trainers.data.cardiac import CardiacPhantomSpec
-from trainers.data.layout import CaseFiles
-from trainers.data.preparation import Work, prepare
+from study.execution.ray_tune import RayEngine
+from trainers.data.formats.case_files import CaseFiles
+from trainers.data.prepared.write import Work, prepare
+from trainers.data.sources.acdc import DIAGNOSES, AcdcSpec
+from trainers.data.sources.phantom_heart import CardiacPhantomSpec
 
 REAL = Path(__file__).resolve().parents[2] / "shared" / "data" / "acdc"
 SPACING, PATCH = (1.5625, 1.5625, 2.5), (192, 192, 48)

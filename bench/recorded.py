@@ -19,9 +19,9 @@ import optuna
 import pandas as pd
 
 from analysis.outcomes import trial_scores
-from analysis.placement import Posterior, choose, code_of
-from study.storage import Storage
-from study.tables import build_tables, stored_members
+from analysis.transition.posterior import Posterior, choose, code_of
+from study.storage.folders import Storage
+from study.storage.tables import build_tables, stored_members
 
 LOST = ("collapsed", "diverged", "failed", "unscored")
 

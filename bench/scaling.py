@@ -26,17 +26,18 @@ import psutil
 import trainers.trial
 from bench.faults import IMPORTED
 from bench.overhead import STUDY
-from study.launching import INLINE, launch
-from study.places import Places
-from study.plan import make_plan
-from study.reader import parse_study
-from study.storage import EPOCHS_FILE, Storage
+from study.commands.launch import INLINE, launch
+from study.config.load import parse_study
+from study.planning.plan import make_plan
+from study.storage.folders import Storage
+from study.storage.journal import EPOCHS_FILE
+from study.storage.locations import Places
 from tests.cluster import Cluster, cluster
 from tests.services import mlflow_server, postgres
 from trainers.assignment import assign
-from trainers.data.prepared import PreparedData
+from trainers.data.prepared.read import PreparedData
 from trainers.metrics import score_case, summarise
-from trainers.outcome import RESULT_FILE, TrialResult, save_result
+from trainers.result import RESULT_FILE, TrialResult, save_result
 from trainers.spec import TrialSpec
 from trainers.trial import Report
 

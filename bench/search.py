@@ -8,13 +8,13 @@ within 0.2 to 0.5 decades (from 90 to 10 %), with noise of 0.04; above ten times
 trial in ten collapses.
 
 A slice is placed once the 95 % interval is within ±0.25 decades. All placements are judged by the same interval, that
-of ``analysis.placement``, with an even prior, so that they differ in nothing but where they put trials: TPE (Optuna)
-minimises |retention − ½|; the Gaussian process (scikit-learn: a Matérn kernel and noise, refitted for each trial)
-takes the place with the largest "straddle" 1.96 σ − |m − ½| (Bryan et al., 2005). ``gp_alone`` is the same judged by
-what the package itself says: from the first to the last ε at which ½ lies within 1.96 σ of the mean. W workers train
-side by side, each trial for 0.8 to 1.2 times as long as the mean one, and whoever is done tells and asks again; trials
-that still run when the slice is placed count as well. A grid is run whole; the cheapest is looked for whose interval is
-narrow enough in 90 % of the studies.
+of ``analysis.transition.posterior``, with an even prior, so that they differ in nothing but where they put trials:
+TPE (Optuna) minimises |retention − ½|; the Gaussian process (scikit-learn: a Matérn kernel and noise, refitted for
+each trial) takes the place with the largest "straddle" 1.96 σ − |m − ½| (Bryan et al., 2005). ``gp_alone`` is the
+same judged by what the package itself says: from the first to the last ε at which ½ lies within 1.96 σ of the mean. W
+workers train side by side, each trial for 0.8 to 1.2 times as long as the mean one, and whoever is done tells and
+asks again; trials that still run when the slice is placed count as well. A grid is run whole; the cheapest is looked
+for whose interval is narrow enough in 90 % of the studies.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from typing import Any
 
 import numpy as np
 
-from analysis.placement import LOST, Posterior, chance_to_place, choose, code_of
-from study.search.transition import LIKELY
+from analysis.transition.posterior import LOST, Posterior, chance_to_place, choose, code_of
+from study.search.transition_sampler import LIKELY
 
 DECADES = (-6.0, 6.0)
 WIDTH = 0.5

@@ -27,8 +27,8 @@ import psutil
 import requests
 
 from bench.large_store import STUDY_NAME, end_one, fill
-from study.places import Places
-from study.storage import Storage
+from study.storage.folders import Storage
+from study.storage.locations import Places
 from tests.services import free_port, postgres
 from trainers.locks import writing
 

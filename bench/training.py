@@ -38,10 +38,10 @@ from torch.profiler import ProfilerActivity, profile
 
 from trainers import training as training_module
 from trainers.checkpoint import Progress
-from trainers.data.phantom import PhantomSpec
-from trainers.data.preparation import prepare
-from trainers.data.prepared import PreparedData, open_prepared
-from trainers.evaluation import Computing, use_device
+from trainers.data.prepared.read import PreparedData, open_prepared
+from trainers.data.prepared.write import prepare
+from trainers.data.sources.phantom_brain import PhantomSpec
+from trainers.forward import Computing, use_device
 from trainers.memory import MMAP_MAX, TRIM_THRESHOLD, keep_freed, release
 from trainers.spec import EmptySpec, LossSpec, ProtocolSpec, Regime, TrialSpec
 from trainers.training import Training
@@ -333,8 +333,8 @@ def one_of_many(
 
 def growth(trials: int, device: str) -> list[tuple[int, float]]:
     """Memory of one worker after some of its trials: (trials, resident MiB, or reserved on a GPU)."""
-    from study.storage import Storage
-    from study.worker import work
+    from study.execution.trial_worker import work
+    from study.storage.folders import Storage
 
     setting, found = CPU[0], []
     with tempfile.TemporaryDirectory() as name:

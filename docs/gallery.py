@@ -14,22 +14,25 @@ import numpy as np
 from matplotlib.figure import Figure
 from scipy import ndimage
 
-from analysis.examples import draw_examples, shown_cells
-from analysis.findings import find
-from analysis.loss_weights import draw_loss_weights, mismatch_weights
-from analysis.plots import PANELS, draw_plane, draw_transition, new_figure
-from analysis.report import cell_names
-from analysis.summary import plane_sentence, slice_label
-from study.cli import preset_text
-from study.examples import examples_of
-from study.foresight import explain
-from study.places import Places
-from study.reader import parse_study
-from study.standing import study_folders
-from study.storage import Storage
-from study.tables import build_tables, stored_members
-from trainers.data.distances import signed_distance
-from trainers.data.phantom import VOXEL_MM, PhantomSpec
+from analysis.figures.examples import draw_examples, shown_cells
+from analysis.figures.heatmap import draw_plane
+from analysis.figures.loss_weights import draw_loss_weights
+from analysis.figures.style import PANELS, new_figure
+from analysis.figures.transition import draw_transition
+from analysis.report.html import cell_names
+from analysis.report.sentences import plane_sentence, slice_label
+from analysis.results.all_results import find
+from analysis.theory.loss_weights import mismatch_weights
+from study.commands.explain import explain
+from study.commands.report_examples import examples_of
+from study.config.load import parse_study
+from study.config.presets import preset_text
+from study.storage.folders import Storage
+from study.storage.locations import Places
+from study.storage.study_record import study_folders
+from study.storage.tables import build_tables, stored_members
+from trainers.data.geometry.distances import signed_distance
+from trainers.data.sources.phantom_brain import VOXEL_MM, PhantomSpec
 
 PICTURES = Path(__file__).parent / "pictures"
 

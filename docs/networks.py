@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from trainers.networks import NetworkSpec, build_network
-from trainers.pooling import format_shape
+from trainers.networks.pooling import format_shape
 
 PAGE = Path(__file__).parent / "networks.md"
 

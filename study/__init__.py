@@ -15,14 +15,15 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from study.answers import best, report, table, transition_map, trials
     from study.client import Client
-    from study.foresight import explain
-    from study.launching import launch
-    from study.places import Places
-    from study.reader import load
-    from study.spec import StudySpec
-    from study.standing import status
+    from study.commands.answers import best, table, transition_map, trials
+    from study.commands.explain import explain
+    from study.commands.launch import launch
+    from study.commands.report import report
+    from study.commands.status import status
+    from study.config.load import load
+    from study.config.spec import StudySpec
+    from study.storage.locations import Places
 
 __all__ = [
     "Client",
@@ -41,17 +42,17 @@ __all__ = [
 
 _HOMES = {
     "Client": "client",
-    "Places": "places",
-    "StudySpec": "spec",
-    "best": "answers",
-    "explain": "foresight",
-    "launch": "launching",
-    "load": "reader",
-    "report": "answers",
-    "status": "standing",
-    "table": "answers",
-    "transition_map": "answers",
-    "trials": "answers",
+    "Places": "storage.locations",
+    "StudySpec": "config.spec",
+    "best": "commands.answers",
+    "explain": "commands.explain",
+    "launch": "commands.launch",
+    "load": "config.load",
+    "report": "commands.report",
+    "status": "commands.status",
+    "table": "commands.answers",
+    "transition_map": "commands.answers",
+    "trials": "commands.answers",
 }
 
 

@@ -23,7 +23,7 @@ from requests.auth import AuthBase
 from trainers.errors import DicestudyError, Fault, InputError
 
 if TYPE_CHECKING:
-    from study.spec import StudySpec
+    from study.config.spec import StudySpec
 
     Study = StudySpec | str
     """A study as loaded, or its name."""
@@ -198,7 +198,7 @@ def _renamed(where: str, file: str) -> str:
 def _text_of(study: StudySpec | str | Path) -> tuple[str, str]:
     """A study's text, and what errors call it."""
     # Here and not above: reading a study brings all that a study can be.
-    from study.reader import read_text
+    from study.config.load import read_text
 
     if isinstance(study, str | Path):
         return read_text(study), str(study)

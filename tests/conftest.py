@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from study.launching import INLINE, launch
-from study.places import Places
-from study.reader import parse_study
-from study.spec import StudySpec
-from study.storage import Storage
+from study.commands.launch import INLINE, launch
+from study.config.load import parse_study
+from study.config.spec import StudySpec
+from study.storage.folders import Storage
+from study.storage.locations import Places
 from tests.services import Service, dicestudy_service
-from trainers.data.phantom import PhantomSpec
+from trainers.data.sources.phantom_brain import PhantomSpec
 from trainers.spec import EmptySpec, LossSpec, ProtocolSpec, Regime, TrialSpec
 
 STUDY = """

@@ -14,7 +14,7 @@ from jsonschema import Draft202012Validator
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from study.cli import main
+from study.cli.main import main
 
 ROOT = Path(__file__).parent.parent
 DOCKER = ROOT / "docker"

@@ -8,9 +8,9 @@ import pytest
 import yaml
 from pydantic import TypeAdapter
 
-from study.cli import main
-from study.reader import parse_study
-from trainers.data.sources import AnyDataSpec
+from study.cli.main import main
+from study.config.load import parse_study
+from trainers.data.sources.registry import AnyDataSpec
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()

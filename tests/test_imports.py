@@ -1,4 +1,4 @@
-"""Who may know whom: one trial knows no study, the analysis knows neither, and each engine has its place."""
+"""Layers: which package, and which folder of ``study``, may import which."""
 
 import ast
 from pathlib import Path
@@ -7,6 +7,33 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 FILES = [path for package in ("trainers", "analysis", "study") for path in sorted((ROOT / package).rglob("*.py"))]
+FORBIDDEN = {
+    "trainers": {"study", "analysis", "ray", "mlflow", "optuna", "fastapi", "click"},
+    "analysis": {"study", "trainers", "torch", "ray", "mlflow", "monai", "click"},
+    "study": {"torch", "monai"},
+}
+LAYERS = {
+    "config": set(),
+    "storage": {"config"},
+    "search": {"config", "storage"},
+    "execution": {"config", "storage"},
+    "tracking": {"config", "storage"},
+    "planning": {"config", "storage", "search", "execution"},
+    "commands": {"config", "storage", "search", "execution", "tracking", "planning"},
+    "cli": {"config", "storage", "search", "execution", "tracking", "planning", "commands", "service"},
+    "service": {"config", "storage", "search", "execution", "tracking", "planning", "commands"},
+}
+"""Folders of ``study`` and the folders that each may import, beside itself."""
+ONLY_IN = {
+    "ray": "execution",
+    "mlflow": "tracking",
+    "optuna": "search",
+    "fastapi": "service",
+    "starlette": "service",
+    "uvicorn": "service",
+    "limits": "service",
+}
+"""Packages that one folder of ``study`` alone imports."""
 
 
 def imported(path):
@@ -17,27 +44,18 @@ def imported(path):
             yield node.module
 
 
-FORBIDDEN = {
-    "trainers": {"study", "analysis", "ray", "mlflow", "optuna", "fastapi", "click"},
-    "analysis": {"study", "trainers", "torch", "ray", "mlflow", "monai", "click"},
-    "study": {"torch", "monai"},
-}
-SERVICE = {str(path.relative_to(ROOT)) for path in FILES if path.parent.name == "service"}
-PLACES = {
-    "optuna": {f"study/search/{name}.py" for name in ("choices", "memory", "supply", "transition")},
-    **dict.fromkeys(("fastapi", "starlette", "uvicorn", "limits"), SERVICE),
-    "ray": {"study/engine/tune.py", "study/engine/cluster.py", "study/engine/jobs.py"},
-    "mlflow": {"study/store.py", "study/tracking.py", "study/query.py", "study/delivery.py"},
-}
-
-
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_imports_follow_the_way_through_the_house(path):
-    place = str(path.relative_to(ROOT))
-    roots = {name.split(".")[0] for name in imported(path)}
-    assert not roots & FORBIDDEN[path.relative_to(ROOT).parts[0]]
-    for package, places in PLACES.items():
-        assert package not in roots or place in places
+def test_imports_follow_the_layers(path):
+    package, *inside = path.relative_to(ROOT).parts
+    folder = inside[0] if len(inside) > 1 else ""
+    names = list(imported(path))
+    roots = {name.split(".")[0] for name in names}
+    assert not roots & FORBIDDEN[package]
+    for outside, home in ONLY_IN.items():
+        assert outside not in roots or (package, folder) == ("study", home)
+    if package == "study" and folder:
+        layers = {name.split(".")[1] for name in names if name.startswith("study.") and name != "study.client"}
+        assert layers <= LAYERS[folder] | {folder}
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))

@@ -14,8 +14,8 @@ from pydantic import ValidationError
 from rich.progress import Progress
 
 from trainers.data.inspection import inspect
-from trainers.data.preparation import prepare, prepare_distances
-from trainers.data.prepared import is_prepared, open_prepared
+from trainers.data.prepared.read import is_prepared, open_prepared
+from trainers.data.prepared.write import prepare, prepare_distances
 from trainers.errors import DicestudyError, Fault, InputError
 from trainers.networks import check_network
 from trainers.spec import TrialSpec
@@ -43,7 +43,7 @@ def main() -> int:
 def run(path: Path, storage: Path, device: str) -> None:
     """Prepare the data, train with a progress bar, print the final figures."""
     spec = read_spec(path)
-    from trainers.evaluation import use_device
+    from trainers.forward import use_device
     from trainers.trial import run_trial
 
     use_device(device)

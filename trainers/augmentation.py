@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from trainers.augmentation_spec import AugmentSpec
 from trainers.batch import Batch
-from trainers.protocol import AugmentSpec
 
 CONTROL_POINTS = 4
 """Control points of an elastic shift along each axis; between them it is interpolated."""

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from trainers.data.prepared import PreparedData
+from trainers.data.prepared.read import PreparedData
 from trainers.patches import Corner, box_at
 
 

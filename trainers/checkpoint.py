@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from trainers.atomic_files import write_whole
 from trainers.errors import DicestudyError
-from trainers.files import write_whole
 
 CHECKPOINT_FILE = "checkpoint.pt"
 RETRY = "launch with --retry-failed to train anew"

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from trainers.data.prepared import PreparedData
+from trainers.data.prepared.read import PreparedData
 
 KEPT_SHARE = 0.25
 """Data is kept on a GPU if it takes no more than this share of what is free: trials share one."""

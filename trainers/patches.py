@@ -11,7 +11,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from trainers.data.grid import Box, Shape, bounding_box, box_middle
+from trainers.data.geometry.grid import Box, Shape, bounding_box, box_middle
 from trainers.spec import PatchSpec
 
 Corner = tuple[int, ...]

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from trainers.data.base import voxel_ml
-from trainers.data.grid import PatchGrid, Shape
-from trainers.data.prepared import PreparedData
-from trainers.evaluation import Computing
+from trainers.data.geometry.grid import PatchGrid, Shape
+from trainers.data.prepared.read import PreparedData
+from trainers.forward import Computing
 from trainers.metrics import CaseScore, score_case
 
 WINDOWS = 4

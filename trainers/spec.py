@@ -1,6 +1,6 @@
 """What one trial is: data, labeling, loss and protocol, frozen, and the key that names it.
 
-Sources of data add their own spec (``trainers.data``); a study's file is ``study.spec``.
+Sources of data add their own spec (``trainers.data``); a study's file is ``study.config.spec``.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, PlainSerializer, model_validator
 
+from trainers.augmentation_spec import AugmentSpec
 from trainers.data.base import FrozenSpec, count_maps
-from trainers.data.sources import AnyDataSpec
+from trainers.data.sources.registry import AnyDataSpec
 from trainers.epsilon import EpsilonField, format_epsilon
-from trainers.losses.kinds import wanted_instead
+from trainers.losses.parameter_types import wanted_instead
 from trainers.losses.taxonomy import TAXONOMY, LossEntry, Phi
 from trainers.networks import NetworkSpec
-from trainers.networks.monai_classes import monai_version
-from trainers.protocol import AugmentSpec
+from trainers.networks.monai_signatures import monai_version
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 

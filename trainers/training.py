@@ -15,17 +15,17 @@ from trainers.assignment import Assignment, assign
 from trainers.augmentation import augment
 from trainers.batch import Batch, Cases
 from trainers.checkpoint import Progress
-from trainers.data.prepared import PreparedData
-from trainers.evaluation import TrialLoss, evaluate, place
+from trainers.data.prepared.read import PreparedData
+from trainers.forward import TrialLoss, evaluate, place
+from trainers.label_hashes import target_hashes
 from trainers.losses import make_loss
 from trainers.memory import fits_on, peak_mib
 from trainers.metrics import CaseScore, mean_dsc
 from trainers.networks import build_network
-from trainers.outcome import TrialResult
 from trainers.patches import Corner, Corners
+from trainers.result import TrialResult
 from trainers.scoring import find_maps, score_cases
 from trainers.spec import ProtocolSpec, TrialSpec
-from trainers.targets import target_hashes
 
 
 class DivergedError(ArithmeticError):

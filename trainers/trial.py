@@ -14,12 +14,12 @@ from typing import Any
 import torch
 
 from trainers.checkpoint import load_checkpoint, save_checkpoint
-from trainers.data.prepared import PreparedData
-from trainers.evaluation import use_device
-from trainers.examples import save_examples
+from trainers.data.prepared.read import PreparedData
+from trainers.example_slices import save_examples
+from trainers.forward import use_device
 from trainers.memory import is_out_of_memory, keep_freed, peak_mib, release, start_measuring
 from trainers.metrics import summarise
-from trainers.outcome import TrialResult, load_result, save_result
+from trainers.result import TrialResult, load_result, save_result
 from trainers.spec import TrialSpec
 from trainers.training import DivergedError, Training
 

@@ -10,16 +10,16 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
-from study.service import problems
-from study.service.book import Book
-from study.service.described import describe
-from study.service.events import Streams
-from study.service.guard import Guard
-from study.service.lanes import Lane
-from study.service.pages import router as pages
-from study.service.readiness import Readiness
+from study.service import problem_details as problems
+from study.service.answer_cache import Book
+from study.service.docs_page import router as pages
+from study.service.event_stream import Streams
+from study.service.health import Readiness
+from study.service.middleware import Guard
+from study.service.openapi import describe
 from study.service.routes import router as routes
 from study.service.settings import ServiceSettings
+from study.service.worker_pool import Lane
 from trainers.errors import Fault, InputError
 
 WORKERS = {"storage": 1, "store": 2, "launch": 1}

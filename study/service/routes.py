@@ -13,14 +13,12 @@ from fastapi import APIRouter, Depends, Path, Query, Request
 from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
-from study.locate import unknown
-from study.service.book import Answer, Book, have_done, uninterrupted
-from study.service.described import EXAMPLE_FILE, HEADERS, PAGED, answers
-from study.service.events import Streams
-from study.service.lanes import Lane
-from study.service.problems import Problem
-from study.service.settings import Records
-from study.service.shapes import (
+from study.config.messages import unknown
+from study.service.answer_cache import Answer, Book, have_done, uninterrupted
+from study.service.event_stream import Streams
+from study.service.openapi import EXAMPLE_FILE, HEADERS, PAGED, answers
+from study.service.problem_details import Problem
+from study.service.schemas import (
     CellShape,
     HealthShape,
     LaunchShape,
@@ -32,7 +30,9 @@ from study.service.shapes import (
     StopShape,
     TrialShape,
 )
-from study.service.sieve import NAME, sift
+from study.service.settings import Records
+from study.service.upload_limits import NAME, sift
+from study.service.worker_pool import Lane
 from trainers.errors import InputError
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"

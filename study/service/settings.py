@@ -6,7 +6,7 @@ import ipaddress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from study.service.tokens import TokenFile, Tokens
+from study.service.auth import TokenFile, Tokens
 from trainers.errors import Fault, InputError
 
 MOST_BYTES = 256 * 1024

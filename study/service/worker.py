@@ -40,27 +40,27 @@ Task = Callable[..., tuple[dict[str, Any], Any]]
 def make_tasks(records: Records) -> dict[str, Task]:
     """Every task by name; what a task needs is imported when it is first asked for."""
     # Here and not above: the service itself imports this package, and must not wait for any of it.
-    from study.places import Places
+    from study.storage.locations import Places
 
     places = Places.find(records.store, records.storage)
     kept: dict[str, Any] = {}
 
     def reading() -> Any:
         if "reading" not in kept:
-            from study.service.reading import Reading
+            from study.service.answer_tasks import Reading
 
             kept["reading"] = Reading(places)
         return kept["reading"]
 
     def watching() -> Any:
         if "watching" not in kept:
-            from study.service.watching import Watching
+            from study.service.status_tasks import Watching
 
             kept["watching"] = Watching(places, records.address)
         return kept["watching"]
 
     def post(_: str, **arguments: Any) -> tuple[dict[str, Any], Any]:
-        from study.service.intake import take
+        from study.service.submit_task import take
 
         return {}, take(places, records, **arguments)
 
@@ -98,7 +98,7 @@ def encode(value: Any) -> bytes:
 
 
 def _kind(error: DicestudyError) -> str:
-    from study.storage import UnknownStudyError
+    from study.storage.folders import UnknownStudyError
 
     if isinstance(error, UnknownStudyError):
         return "unknown"
@@ -115,9 +115,9 @@ def _faults(error: DicestudyError) -> list[dict[str, str]]:
 
 def _is_silence(error: Exception) -> bool:
     """Whether the tracking store went away under a task."""
-    if "study.store" not in sys.modules:
+    if "study.tracking.client" not in sys.modules:
         return False
-    from study.store import STORE_ERRORS
+    from study.tracking.client import STORE_ERRORS
 
     return isinstance(error, STORE_ERRORS)
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.table import CASE_COLUMNS, DONE, FAILED, TRIAL_COLUMNS, Emptied, StudyTables
+from analysis.tables import CASE_COLUMNS, DONE, FAILED, TRIAL_COLUMNS, Emptied, StudyTables
 
 V_HAT = 200.0
 FULL_V_HAT = 400.0

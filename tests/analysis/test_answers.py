@@ -4,8 +4,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from analysis.answers import map_rows, table_one, transition_map
-from analysis.statistics import holm, paired_bootstrap
+from analysis.results.table_one import table_one
+from analysis.results.transition_map import map_rows, transition_map
+from analysis.stats.permutation import holm, paired_bootstrap
 from tests.analysis.conftest import LINE, Setting, demo_settings, make_study
 
 BOTH = [Setting(*setup, 2, kind) for setup in (("I", "1e-07"), ("BI", "1e-07")) for kind in ("full", "partial")]

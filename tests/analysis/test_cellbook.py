@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from analysis.cellbook import load_book, make_book
-from analysis.pareto import pareto_front
-from analysis.ranking import best
+from analysis.results.cell_table import load_book, make_book
+from analysis.results.pareto import pareto_front
+from analysis.results.ranking import best
 from tests.analysis.conftest import Setting, make_study
 
 

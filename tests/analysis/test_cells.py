@@ -3,8 +3,8 @@ from dataclasses import replace
 
 import pytest
 
-from analysis.cells import cell_metrics, safe_names
-from analysis.table import Emptied
+from analysis.results.cells import cell_metrics, safe_names
+from analysis.tables import Emptied
 from tests.analysis.conftest import Setting, make_study, sometimes
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from analysis.examples import (
+from analysis.figures.examples import (
     MOST_CASES,
     ExampleCase,
     Panel,

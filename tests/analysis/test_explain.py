@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.advice import MARGIN, advice_text, advise
-from analysis.explain import LabelStatistics, crossing_at, member_of, predict, predict_crossing, push_curve
+from analysis.theory.advice import MARGIN, advice_text, advise
+from analysis.theory.prediction import LabelStatistics, crossing_at, member_of, predict, predict_crossing, push_curve
 from bench.explain import Slice, fit, left_out_errors
 
 HALF = LabelStatistics(labelled=36, emptied=36, empty=0, labelled_volume=392.0, hidden_volume=392.0)

@@ -1,8 +1,8 @@
 import pytest
 
-from analysis.answers import transition_map
-from analysis.foretold import foretell
-from analysis.summary import foretold_sentence
+from analysis.report.sentences import foretold_sentence
+from analysis.results.prediction_check import foretell
+from analysis.results.transition_map import transition_map
 from tests.analysis.conftest import LINE, Setting, eps_voxels, make_study
 
 

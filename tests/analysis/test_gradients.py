@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from analysis import gradients
-from analysis.gradients import empty_map_gradient, eps_roots, family_gradient
+from analysis.theory import gradients
+from analysis.theory.gradients import empty_map_gradient, eps_roots, family_gradient
 
 V_HAT = 8789.0
 

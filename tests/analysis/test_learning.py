@@ -2,9 +2,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.learning import learning_curves
-from analysis.plots import draw_contours, draw_learning, new_figure
-from analysis.table import MissingColumnsError
+from analysis.figures.contours import draw_contours
+from analysis.figures.curves import draw_learning
+from analysis.figures.style import new_figure
+from analysis.results.learning_curves import learning_curves
+from analysis.tables import MissingColumnsError
 from tests.analysis.conftest import Setting, make_study
 
 TABLES = make_study([Setting(), Setting("BI")], seeds=2)

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from analysis.loss_weights import draw_loss_weights, mismatch_weights
+from analysis.figures.loss_weights import draw_loss_weights
+from analysis.theory.loss_weights import mismatch_weights
 
 LABEL = np.array([[1, 1, 0, 0, 0]])
 SEGMENTATION = np.array([[0, 1, 1, 1, 0]])

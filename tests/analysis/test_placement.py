@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from analysis.placed import fit_placed, is_placed
-from analysis.placement import (
+from analysis.transition.fit import fit_transition
+from analysis.transition.posterior import (
     HALF_SWITCH,
     IGNORED,
     LEARNT,
@@ -17,7 +17,7 @@ from analysis.placement import (
     code_of,
     shifted_predictions,
 )
-from analysis.transition import fit_transition
+from analysis.transition.single_trial_seeds import fit_placed, is_placed
 
 
 def test_what_a_trial_did():

@@ -3,11 +3,12 @@ import json
 import numpy as np
 import pytest
 
-from analysis.answers import transition_map
-from analysis.heat import plane_svgs
-from analysis.planes import EpsAxis, in_order, plane_rows, spans_of
-from analysis.plots import PANELS, draw_plane, new_figure, shade
-from analysis.summary import plane_sentence
+from analysis.figures.heatmap import draw_plane
+from analysis.figures.heatmap_svg import plane_svgs
+from analysis.figures.style import PANELS, new_figure, shade
+from analysis.report.sentences import plane_sentence
+from analysis.results.planes import EpsAxis, in_order, plane_rows, spans_of
+from analysis.results.transition_map import transition_map
 from tests.analysis.conftest import Setting, make_study, sometimes
 
 LINE = ("1e-07", "0.01 v_hat", "0.1 v_hat", "v_hat")

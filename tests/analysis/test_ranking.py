@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.ranking import best
-from analysis.text import best_text
-from analysis.where import choose
+from analysis.report.terminal import best_text
+from analysis.results.ranking import best
+from analysis.results.row_filter import choose
 from tests.analysis.conftest import Setting, make_study
 
 

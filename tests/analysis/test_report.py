@@ -8,18 +8,21 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from analysis.answers import table_one, transition_map
-from analysis.cells import cell_metrics
-from analysis.examples import ExampleCase, Panel, Setup
-from analysis.findings import find
-from analysis.labels import crossing_text, figure, fixed, label, p_value, ranged
-from analysis.plots import draw_roc, draw_transition, new_figure
-from analysis.ranking import best
-from analysis.report import render_report, svg
-from analysis.roc import RATES, cells_to_draw, roc_curves
-from analysis.summary import sentences
-from analysis.table import StudyTables
-from analysis.text import best_text, map_text, table_text
+from analysis.figures.curves import draw_roc
+from analysis.figures.examples import ExampleCase, Panel, Setup
+from analysis.figures.style import new_figure
+from analysis.figures.transition import draw_transition
+from analysis.formatting import crossing_text, figure, fixed, label, p_value, ranged
+from analysis.report.html import render_report, svg
+from analysis.report.sentences import sentences
+from analysis.report.terminal import best_text, map_text, table_text
+from analysis.results.all_results import find
+from analysis.results.cells import cell_metrics
+from analysis.results.ranking import best
+from analysis.results.roc_curves import RATES, cells_to_draw, roc_curves
+from analysis.results.table_one import table_one
+from analysis.results.transition_map import transition_map
+from analysis.tables import StudyTables
 from tests.analysis.conftest import Setting, demo_settings, make_study
 
 ABOUT = {

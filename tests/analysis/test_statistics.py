@@ -2,16 +2,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from analysis.statistics import (
-    FEWEST_SUBJECTS,
-    SIGNIFICANT,
-    auc,
-    bootstrap_mean,
-    holm,
-    paired_bootstrap,
-    percentile_interval,
-    roc_curve,
-)
+from analysis.stats.bootstrap import bootstrap_mean, percentile_interval
+from analysis.stats.permutation import FEWEST_SUBJECTS, SIGNIFICANT, holm, paired_bootstrap
+from analysis.stats.roc import auc, roc_curve
 
 
 def test_mean_leaves_out_missing_scores(rng):

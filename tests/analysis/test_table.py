@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.table import Emptied, MissingColumnsError, StudyTables, TableError, is_partial, plain
+from analysis.tables import Emptied, MissingColumnsError, StudyTables, TableError, is_partial, plain
 from tests.analysis.conftest import Setting, make_study
 
 

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from analysis.transition import falling_fit, fit_transition
+from analysis.transition.fit import falling_fit, fit_transition
 
 
 def test_crossing_is_interpolated_in_log_eps(rng):

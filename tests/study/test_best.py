@@ -4,10 +4,10 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 
-from study.answers import best
-from study.cli import main
-from study.plan import make_plan
-from study.reader import load
+from study.cli.main import main
+from study.commands.answers import best
+from study.config.load import load
+from study.planning.plan import make_plan
 from trainers.errors import InputError
 
 

@@ -15,8 +15,9 @@ import pytest
 import requests
 from mlflow import MlflowClient
 
-from study.query import experiment_id
-from study.views import CURVES, view_path
+from study.tracking.reader import experiment_id
+from study.tracking.saved_views import view_path
+from study.tracking.schema import CURVES
 from tests.services import BROWSER_FLAGS, SECONDS_TO_START, chromium, free_port, mlflow_server
 
 pytestmark = pytest.mark.browser

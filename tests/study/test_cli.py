@@ -7,9 +7,10 @@ import sys
 import pytest
 from click.testing import CliRunner
 
-from study.cli import main, preset_text
-from study.reader import parse_study
-from study.space import enumerate_trials
+from study.cli.main import main
+from study.config.load import parse_study
+from study.config.presets import preset_text
+from study.config.search_space import enumerate_trials
 
 
 @pytest.fixture

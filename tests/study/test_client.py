@@ -6,10 +6,10 @@ import pytest
 from click.testing import CliRunner
 
 import study
-from study.answers import best, table, transition_map, trials
-from study.cli import main
+from study.cli.main import main
 from study.client import Client
-from study.launching import INLINE
+from study.commands.answers import best, table, transition_map, trials
+from study.commands.launch import INLINE
 from tests.conftest import READER, WRITER
 from tests.services import dicestudy_service
 from trainers.errors import DicestudyError, InputError

@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from study.detached import launch_detached
-from study.places import Places
-from study.plan import make_plan
-from study.reader import parse_study
-from study.storage import Storage
+from study.config.load import parse_study
+from study.execution.detached import launch_detached
+from study.planning.plan import make_plan
+from study.storage.folders import Storage
+from study.storage.locations import Places
 from tests.services import free_port
 from trainers.errors import InputError
 

@@ -17,15 +17,15 @@ import pytest
 import ray
 from mlflow import MlflowClient
 
-from study.launching import INLINE, launch
-from study.places import Places
-from study.plan import make_plan
-from study.reader import parse_study
-from study.storage import Storage
-from trainers.data.preparation import prepare
-from trainers.data.prepared import is_prepared
+from study.commands.launch import INLINE, launch
+from study.config.load import parse_study
+from study.planning.plan import make_plan
+from study.storage.folders import Storage
+from study.storage.locations import Places
+from trainers.data.prepared.read import is_prepared
+from trainers.data.prepared.write import prepare
 from trainers.errors import InputError
-from trainers.outcome import CASES_FILE, load_result
+from trainers.result import CASES_FILE, load_result
 
 pytestmark = pytest.mark.engine
 

@@ -4,10 +4,10 @@ import math
 
 import pytest
 
-from study.launching import INLINE, launch
-from study.plan import make_plan
-from study.reader import parse_study
-from trainers.data.prepared import DISTANCES
+from study.commands.launch import INLINE, launch
+from study.config.load import parse_study
+from study.planning.plan import make_plan
+from trainers.data.prepared.read import DISTANCES
 from trainers.losses.taxonomy import TAXONOMY
 
 SIGMOID = """

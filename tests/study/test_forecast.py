@@ -7,18 +7,18 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from study import forecast as module
-from study.cli import main
-from study.forecast import forecast, forecast_text
-from study.launching import INLINE, launch
-from study.plan import make_plan
-from study.reader import parse_study
-from trainers import cost
+from study.cli.main import main
+from study.commands.launch import INLINE, launch
+from study.config.load import parse_study
+from study.planning import forecast as module
+from study.planning.forecast import forecast, forecast_text
+from study.planning.plan import make_plan
+from trainers import step_timing as cost
 from trainers.assignment import assign
-from trainers.cost import Cost, shape_of, try_out
-from trainers.data.preparation import prepare
-from trainers.data.prepared import open_prepared
-from trainers.outcome import load_result, save_result
+from trainers.data.prepared.read import open_prepared
+from trainers.data.prepared.write import prepare
+from trainers.result import load_result, save_result
+from trainers.step_timing import Cost, shape_of, try_out
 
 
 def test_finished_trials_tell_what_the_others_take(study_text, study, places):

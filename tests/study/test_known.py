@@ -5,17 +5,18 @@ from dataclasses import replace
 
 import pytest
 
-from study import known, query
-from study.answers import best, table, transition_map, trials
-from study.engine import InlineEngine
-from study.known import KEPT, Known
-from study.launching import INLINE, launch
-from study.places import Places
-from study.query import read_tables
-from study.reader import parse_study
-from study.storage import Storage
-from study.store import open_client
-from study.tables import KEPT_ROWS
+from study.commands import cached_answers as known
+from study.commands.answers import best, table, transition_map, trials
+from study.commands.cached_answers import KEPT, Known
+from study.commands.launch import INLINE, launch
+from study.config.load import parse_study
+from study.execution.inline import InlineEngine
+from study.storage.folders import Storage
+from study.storage.locations import Places
+from study.tracking import reader as query
+from study.tracking.client import open_client
+from study.tracking.reader import read_tables
+from study.tracking.row_cache import KEPT_ROWS
 
 
 def answers_of(study, places):

@@ -5,13 +5,13 @@ from collections import Counter
 import pytest
 from mlflow import MlflowClient
 
-from study.launching import INLINE, launch
-from study.plan import make_plan
-from study.reader import parse_study
-from study.standing import status
+from study.commands.launch import INLINE, launch
+from study.commands.status import status
+from study.config.load import parse_study
+from study.planning.plan import make_plan
 from trainers.errors import InputError
 from trainers.locks import BusyError, writing
-from trainers.outcome import RESULT_FILE, load_result
+from trainers.result import RESULT_FILE, load_result
 
 
 def runs(places, name="small"):
@@ -158,8 +158,8 @@ def test_a_trial_lost_halfway_is_told_as_stopped_and_goes_on(study_text, places)
     ],
 )
 def test_an_unreachable_store_is_refused_and_nothing_is_written(study, tmp_path, store, words):
-    from study.places import Places
-    from study.storage import Storage
+    from study.storage.folders import Storage
+    from study.storage.locations import Places
 
     with pytest.raises(InputError, match=words) as caught:
         launch(study, Places(store, Storage(tmp_path / "storage")), address=INLINE, quiet=True)

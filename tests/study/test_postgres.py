@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from study.answers import best, table, transition_map
-from study.launching import INLINE, launch
-from study.places import Places
-from study.storage import Storage
+from study.commands.answers import best, table, transition_map
+from study.commands.launch import INLINE, launch
+from study.storage.folders import Storage
+from study.storage.locations import Places
 from tests.services import mlflow_server, postgres
 
 pytestmark = pytest.mark.postgres

@@ -9,16 +9,16 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from study.cli import main
-from study.launching import INLINE, launch
-from study.reader import parse_study
-from study.space import enumerate_trials
-from study.standing import keep_members, members
-from study.storage import SPEC_FILE
+from study.cli.main import main
+from study.commands.launch import INLINE, launch
+from study.config.load import parse_study
+from study.config.search_space import enumerate_trials
+from study.storage.folders import SPEC_FILE
+from study.storage.study_record import keep_members, members
 from tests.trainers.data.conftest import frame_path, tree, write_nifti  # noqa: F401 tree is a fixture
 from trainers.checkpoint import CHECKPOINT_FILE, Progress, save_checkpoint
 from trainers.networks import build_network
-from trainers.outcome import CASES_FILE, TrialResult, save_result
+from trainers.result import CASES_FILE, TrialResult, save_result
 
 STUDY = """
 name: hearts
@@ -130,7 +130,7 @@ def test_a_trial_must_be_one_that_is_done(hearts, places, tmp_path, monkeypatch)
     assert told("--trial", "0000", study="nothing").startswith("nothing: no such study on this storage, known: hearts")
     with monkeypatch.context() as patch:
         # Keys are hashes: none of six begin alike, unless nothing of them must be given.
-        patch.setattr("study.prediction.SHORTEST", 0)
+        patch.setattr("study.commands.predict.SHORTEST", 0)
         assert told("--trial", "").startswith("--trial : could be any of ")
     path = places.storage.trial(hearts[0]) / SPEC_FILE
     path.write_text(path.read_text().replace('"seed": 0', '"seed": 1'))

@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from study.engine import InlineEngine, Node
-from study.preflight import FOLDER, require_nodes
-from study.storage import Storage
+from study.execution.engine import Node
+from study.execution.inline import InlineEngine
+from study.execution.node_checks import FOLDER, require_nodes
+from study.storage.folders import Storage
 from trainers.errors import InputError
 
 NODE = Node("n1", "10.0.0.7", gpus=2)
@@ -35,10 +36,10 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from study.engine import engine_at
-from study.preflight import ask, require_nodes, versions
-from study.storage import Storage
-from trainers.data.phantom import PhantomSpec
+from study.execution.engine import engine_at
+from study.execution.node_checks import ask, require_nodes, versions
+from study.storage.folders import Storage
+from trainers.data.sources.phantom_brain import PhantomSpec
 from trainers.errors import InputError
 
 folder, data = Path(sys.argv[1]), PhantomSpec()

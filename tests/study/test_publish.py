@@ -4,10 +4,10 @@ import re
 
 from mlflow import MlflowClient
 
-from study.answers import report
-from study.dashboard import DEFAULT_ADDRESS
-from study.query import experiment_id
-from study.store import without_credentials
+from study.commands.report import report
+from study.tracking.client import without_credentials
+from study.tracking.dashboard import DEFAULT_ADDRESS
+from study.tracking.reader import experiment_id
 
 
 def test_the_page_of_a_launch_links_every_cell_to_its_run(finished):

@@ -7,15 +7,15 @@ import time
 import pytest
 from mlflow import MlflowClient
 
-from study import delivery
-from study.cli import preset_text
-from study.places import Places
-from study.plan import make_plan
-from study.reader import parse_study
-from study.records import Records, sync
-from study.standing import keep_members, kept_study
-from study.storage import Storage
-from study.tracking import MlflowTracker
+from study.commands.sync import Records, sync
+from study.config.load import parse_study
+from study.config.presets import preset_text
+from study.planning.plan import make_plan
+from study.storage.folders import Storage
+from study.storage.locations import Places
+from study.storage.study_record import keep_members, kept_study
+from study.tracking import delivery
+from study.tracking.writer import MlflowTracker
 from trainers.errors import InputError
 from trainers.locks import BusyError, writing
 

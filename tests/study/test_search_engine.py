@@ -3,12 +3,12 @@
 import pytest
 from mlflow import MlflowClient
 
-from study.answers import best, transition_map, trials
-from study.launching import launch
-from study.reader import parse_study
-from study.search.memory import open_memory
-from study.search.record import AskedRecord
-from study.search.supply import KEYS, STOPPED_EARLY
+from study.commands.answers import best, transition_map, trials
+from study.commands.launch import launch
+from study.config.load import parse_study
+from study.search.optuna_storage import open_memory
+from study.search.search_source import KEYS, STOPPED_EARLY
+from study.storage.suggestions import AskedRecord
 
 pytestmark = pytest.mark.engine
 

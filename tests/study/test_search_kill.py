@@ -11,12 +11,12 @@ from collections import Counter
 import pytest
 from mlflow import MlflowClient
 
-from study.places import Places
-from study.reader import parse_study
-from study.search.memory import open_memory
-from study.search.record import AskedRecord
-from study.search.supply import KEYS
-from study.storage import Storage
+from study.config.load import parse_study
+from study.search.optuna_storage import open_memory
+from study.search.search_source import KEYS
+from study.storage.folders import Storage
+from study.storage.locations import Places
+from study.storage.suggestions import AskedRecord
 
 pytestmark = [pytest.mark.engine, pytest.mark.long]
 
@@ -38,10 +38,10 @@ KILLS = 5
 DRIVER = """
 import sys
 from pathlib import Path
-from study.launching import INLINE, launch
-from study.places import Places
-from study.reader import load
-from study.storage import Storage
+from study.commands.launch import INLINE, launch
+from study.storage.locations import Places
+from study.config.load import load
+from study.storage.folders import Storage
 from trainers import trial
 run, log = trial.run_trial, open(sys.argv[4], "a")
 def logged(spec, data, folder, *rest):

@@ -4,11 +4,11 @@ import optuna
 import pytest
 from sqlalchemy import create_engine, text
 
-from study.places import Places
-from study.reader import parse_study
-from study.search.memory import memory_url, open_memory
-from study.storage import Storage
-from study.store import open_client
+from study.config.load import parse_study
+from study.search.optuna_storage import memory_url, open_memory
+from study.storage.folders import Storage
+from study.storage.locations import Places
+from study.tracking.client import open_client
 from tests.services import postgres
 from tests.study.test_search_supply import SEEK, run_out, search
 

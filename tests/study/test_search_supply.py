@@ -6,16 +6,18 @@ from dataclasses import replace
 import optuna
 import pytest
 
-from study.places import Places
-from study.plan import make_plan
-from study.reader import parse_study
-from study.search.memory import memory_url, open_memory
-from study.search.record import AskedRecord, reference_trials
-from study.search.supply import KEYS, open_search
-from study.space import TrialMaker, read_space, sample_settings
-from study.storage import Journal, Storage
+from study.config.load import parse_study
+from study.config.search_space import TrialMaker, read_space, sample_settings
+from study.planning.plan import make_plan
+from study.search.optuna_storage import memory_url, open_memory
+from study.search.references import reference_trials
+from study.search.search_source import KEYS, open_search
+from study.storage.folders import Storage
+from study.storage.journal import Journal
+from study.storage.locations import Places
+from study.storage.suggestions import AskedRecord
 from trainers.errors import InputError
-from trainers.outcome import TrialResult, save_result
+from trainers.result import TrialResult, save_result
 
 SEEK = """
 name: seek

@@ -11,8 +11,8 @@ import psutil
 import pytest
 import requests
 
-from study.answers import best, table, transition_map, trials
-from study.service.described import EXAMPLE_FILE
+from study.commands.answers import best, table, transition_map, trials
+from study.service.openapi import EXAMPLE_FILE
 from tests.conftest import READER, WRITER
 from tests.services import dicestudy_service
 

@@ -10,19 +10,21 @@ from pathlib import Path
 import pytest
 from starlette.testclient import TestClient
 
-from analysis.ranking import GOALS
-from study.axes import RANGE
-from study.reader import parse_study
-from study.service import routes, sieve, tokens
+from analysis.results.ranking import GOALS
+from study.config.axis import RANGE
+from study.config.load import parse_study
+from study.config.spec import StudySpec
+from study.service import auth as tokens
+from study.service import routes
+from study.service import upload_limits as sieve
+from study.service.answer_cache import Book
 from study.service.app import make_app
-from study.service.book import Book
-from study.service.lanes import Reply
-from study.service.problems import Problem
+from study.service.auth import Tokens, find_tokens
+from study.service.problem_details import Problem
 from study.service.settings import MOST_BYTES, Records, ServiceSettings
-from study.service.sieve import count_trials, sift
-from study.service.tokens import Tokens, find_tokens
-from study.spec import StudySpec
-from trainers.data.sources import SOURCES
+from study.service.upload_limits import count_trials, sift
+from study.service.worker_pool import Reply
+from trainers.data.sources.registry import SOURCES
 from trainers.errors import InputError
 
 READER, WRITER = "r" * 20, "w" * 20
@@ -133,7 +135,7 @@ def test_what_the_service_repeats_of_other_packages_agrees_with_them():
 def test_trials_are_counted_without_making_them(study_text):
     import yaml
 
-    from study.space import enumerate_trials
+    from study.config.search_space import enumerate_trials
 
     study = parse_study(study_text)
     assert count_trials(yaml.safe_load(study_text)) == len(enumerate_trials(study, lambda data: data.key())) == 8
@@ -179,7 +181,7 @@ def test_files_of_people_pass_the_sieve(study_text, tmp_path):
 
 
 def test_a_link_that_leads_out_of_the_data_is_not_followed(tmp_path, study_text):
-    from study.service.intake import read
+    from study.service.submit_task import read
 
     root = tmp_path / "data"
     root.mkdir()
@@ -191,7 +193,7 @@ def test_a_link_that_leads_out_of_the_data_is_not_followed(tmp_path, study_text)
 
 
 def test_a_generated_source_has_a_size_limit(study_text):
-    from study.service.intake import read
+    from study.service.submit_task import read
 
     with pytest.raises(InputError, match="cases, expected at most"):
         read(study_text.replace("train: 8", "train: 1000000"), ())

@@ -8,12 +8,12 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from study.cli import preset_text
-from study.launching import INLINE, launch
-from study.reader import parse_study
+from study.commands.launch import INLINE, launch
+from study.config.load import parse_study
+from study.config.presets import preset_text
 from tests.trainers.data.conftest import write_nifti
-from trainers.data.phantom import PhantomSpec
-from trainers.outcome import CASES_FILE
+from trainers.data.sources.phantom_brain import PhantomSpec
+from trainers.result import CASES_FILE
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 REST = """

@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from study.reader import parse_study
-from study.space import enumerate_trials
+from study.config.load import parse_study
+from study.config.search_space import enumerate_trials
 from trainers.errors import InputError
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from study.reader import load, parse_study
+from study.config.load import load, parse_study
 from trainers.errors import InputError
 
 

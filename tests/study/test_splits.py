@@ -2,9 +2,9 @@ import json
 
 import pytest
 
-from study.reader import parse_study
-from study.space import enumerate_trials
-from study.splits import read_splits
+from study.config.load import parse_study
+from study.config.search_space import enumerate_trials
+from study.config.splits_file import read_splits
 from trainers.errors import InputError
 
 FOLDS = [{"train": ["a", "b"], "val": ["c"]}, {"train": ["b", "c"], "val": ["a"]}]

@@ -6,7 +6,8 @@ import time
 
 import pytest
 
-from study.storage import Journal, Storage, is_writable, read_epochs
+from study.storage.folders import Storage, is_writable
+from study.storage.journal import Journal, read_epochs
 from trainers.locks import BusyError, is_written, writing
 
 

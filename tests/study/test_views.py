@@ -4,10 +4,11 @@ import json
 
 import pytest
 
-from study.reader import parse_study
-from study.settings import settings_of
-from study.space import enumerate_trials
-from study.views import CELLS, CURVES, VIEW, view_path, views_of
+from study.config.load import parse_study
+from study.config.search_space import enumerate_trials
+from study.config.trial_params import settings_of
+from study.tracking.saved_views import VIEW, view_path, views_of
+from study.tracking.schema import CELLS, CURVES
 
 MANY = """
 name: many

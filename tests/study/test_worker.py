@@ -2,10 +2,11 @@
 
 import pytest
 
-from study import worker
-from study.storage import Storage, read_epochs
-from trainers.data.preparation import prepare
-from trainers.outcome import CASES_FILE, load_result
+from study.execution import trial_worker as worker
+from study.storage.folders import Storage
+from study.storage.journal import read_epochs
+from trainers.data.prepared.write import prepare
+from trainers.result import CASES_FILE, load_result
 
 
 @pytest.fixture

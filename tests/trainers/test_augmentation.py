@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from trainers.augmentation import augment, sampling_grid
+from trainers.augmentation_spec import RECIPES, AugmentSpec
 from trainers.batch import Batch
-from trainers.protocol import RECIPES, AugmentSpec
 
 SHAPES = [(20, 18), (20, 18, 12)]
 

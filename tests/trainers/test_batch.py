@@ -3,9 +3,9 @@ import pytest
 import torch
 
 from trainers.batch import Cases
-from trainers.data.distances import signed_distance
-from trainers.data.preparation import prepare, prepare_distances
-from trainers.data.prepared import open_prepared
+from trainers.data.geometry.distances import signed_distance
+from trainers.data.prepared.read import open_prepared
+from trainers.data.prepared.write import prepare, prepare_distances
 
 
 @pytest.mark.parametrize("keep", [False, True], ids=["mapped", "kept"])

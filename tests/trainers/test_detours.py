@@ -5,8 +5,8 @@ import torch
 from torch import nn
 from torch.profiler import ProfilerActivity, profile
 
-from trainers.detours import Detours
-from trainers.evaluation import place
+from trainers.cpu_kernels import Detours
+from trainers.forward import place
 from trainers.networks import NetworkSpec, build_network
 
 LAYERS = {

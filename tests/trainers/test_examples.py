@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from trainers.data.preparation import prepare
-from trainers.data.prepared import open_prepared
-from trainers.examples import EXAMPLES_FILE, MOST_PIXELS, choose_cases, load_examples, save_examples
+from trainers.data.prepared.read import open_prepared
+from trainers.data.prepared.write import prepare
+from trainers.example_slices import EXAMPLES_FILE, MOST_PIXELS, choose_cases, load_examples, save_examples
 from trainers.trial import run_trial
 
 

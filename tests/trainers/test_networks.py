@@ -8,10 +8,10 @@ from torch import nn
 
 from trainers.errors import InputError
 from trainers.networks import NetworkSpec, build_network, check_network
-from trainers.networks.designs import DESIGNS
 from trainers.networks.layers import ConvBesideCopies, MaxPool, tiled_max
+from trainers.networks.pooling import fixed_factors, pool_factors
 from trainers.networks.unet import CONV, ConvBlock
-from trainers.pooling import fixed_factors, pool_factors
+from trainers.networks.unet_config import DESIGNS
 
 SMALL = (4, 8, 16)
 

@@ -10,7 +10,7 @@ import torch
 from docs.networks import TRIED, mixes_cases
 from trainers.errors import InputError
 from trainers.networks import NetworkSpec, build_network, check_network
-from trainers.networks.monai_classes import find_network, network_names
+from trainers.networks.monai_signatures import find_network, network_names
 
 DYNUNET = {"name": "DynUNet", "kernel_size": [3, 3, 3], "strides": [1, 2, 2], "upsample_kernel_size": [2, 2]}
 

@@ -7,9 +7,9 @@ import sys
 import pytest
 from pydantic import ValidationError
 
-from study.reader import parse_study
-from study.settings import settings_of
-from study.space import enumerate_trials
+from study.config.load import parse_study
+from study.config.search_space import enumerate_trials
+from study.config.trial_params import settings_of
 from trainers.networks import NetworkSpec
 from trainers.spec import ProtocolSpec, TrialSpec
 

@@ -12,16 +12,16 @@ from PIL import Image
 
 from tests.trainers.data.conftest import brats, frame_path, write_nifti, write_pixels  # noqa: F401 brats is a fixture
 from trainers.checkpoint import CHECKPOINT_FILE, CheckpointError, Progress, save_checkpoint
-from trainers.data.acdc import AcdcSpec
-from trainers.data.brats import BratsSpec
-from trainers.data.phantom import PhantomSpec
-from trainers.data.preparation import prepare
-from trainers.data.prepared import open_prepared
-from trainers.data.table import TableSpec
+from trainers.data.prepared.read import open_prepared
+from trainers.data.prepared.write import prepare
+from trainers.data.sources.acdc import AcdcSpec
+from trainers.data.sources.brats import BratsSpec
+from trainers.data.sources.csv_table import TableSpec
+from trainers.data.sources.phantom_brain import PhantomSpec
 from trainers.errors import InputError
 from trainers.networks import NetworkSpec, build_network
-from trainers.outcome import CASES_FILE
-from trainers.prediction import load_segmenter
+from trainers.result import CASES_FILE
+from trainers.segmenter import load_segmenter
 from trainers.spec import EmptySpec, LossSpec, ProtocolSpec, Regime, TrialSpec
 from trainers.trial import run_trial
 

@@ -3,11 +3,11 @@ import pytest
 import torch
 
 from tests.trainers.data.conftest import write_nifti
-from trainers.data.acdc import AcdcSpec
-from trainers.data.preparation import prepare
-from trainers.data.prepared import open_prepared
-from trainers.evaluation import Computing
-from trainers.outcome import CASES_FILE
+from trainers.data.prepared.read import open_prepared
+from trainers.data.prepared.write import prepare
+from trainers.data.sources.acdc import AcdcSpec
+from trainers.forward import Computing
+from trainers.result import CASES_FILE
 from trainers.scoring import predict, score_cases
 from trainers.spec import EmptySpec, LossSpec, ProtocolSpec, Regime, TrialSpec
 from trainers.trial import run_trial

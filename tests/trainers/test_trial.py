@@ -13,9 +13,9 @@ import pytest
 import torch
 
 from trainers.checkpoint import CHECKPOINT_FILE, CheckpointError
-from trainers.data.preparation import prepare
-from trainers.data.prepared import open_prepared
-from trainers.outcome import CASES_FILE, RESULT_FILE, load_result
+from trainers.data.prepared.read import open_prepared
+from trainers.data.prepared.write import prepare
+from trainers.result import CASES_FILE, RESULT_FILE, load_result
 from trainers.spec import TrialSpec
 from trainers.trial import run_trial
 
@@ -230,8 +230,8 @@ KILLER = """
 import os, random, signal, sys, time
 from pathlib import Path
 import torch
-import trainers.files, trainers.training, trainers.trial
-from trainers.data.prepared import open_prepared
+import trainers.atomic_files, trainers.training, trainers.trial
+from trainers.data.prepared.read import open_prepared
 from trainers.spec import TrialSpec
 torch.set_num_threads(1)
 spec, data, folder, length = sys.argv[1:]
@@ -252,7 +252,7 @@ def life(way):
     child = os.fork()
     if not child:
         if way == "checkpoint":
-            die_at(trainers.files.os, "fsync", rng.randint(1, 3))
+            die_at(trainers.atomic_files.os, "fsync", rng.randint(1, 3))
         if way == "validation":
             die_at(trainers.training, "evaluate", rng.randint(1, 2))
         trainers.trial.run_trial(spec, data, folder)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from trainers.data.grid import PatchGrid, Shape
+from trainers.data.geometry.grid import PatchGrid, Shape
 from trainers.errors import Fault
 
 Head = Literal["sigmoid", "softmax"]

@@ -6,8 +6,8 @@ from torch import Tensor
 
 from trainers.losses.base import Maps
 from trainers.losses.numerics import log, power
+from trainers.losses.reductions import Partition
 from trainers.losses.region import DICE, OverlapLoss
-from trainers.losses.sums import Partition
 
 
 class ComboLoss(OverlapLoss):

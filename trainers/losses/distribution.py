@@ -15,9 +15,9 @@ from torch import Tensor
 
 from trainers.data.base import Head
 from trainers.losses.base import Loss, Maps
-from trainers.losses.distance import proximity, target_distance
+from trainers.losses.boundary import proximity, target_distance
 from trainers.losses.numerics import log, power
-from trainers.losses.sums import per_map
+from trainers.losses.reductions import per_map
 
 
 def true_probability(maps: Maps, head: Head) -> Tensor:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from trainers.losses.base import Loss, Maps
 from trainers.losses.numerics import power
-from trainers.losses.sums import POOLED_AXES, Overlap, Partition, overlap
+from trainers.losses.reductions import POOLED_AXES, Overlap, Partition, overlap
 
 
 @dataclass(frozen=True)

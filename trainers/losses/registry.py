@@ -8,8 +8,8 @@ from typing import Any
 from trainers.data.base import Head
 from trainers.errors import Fault, InputError
 from trainers.losses.base import Loss, WeightedSum
+from trainers.losses.boundary import BoundaryLoss, HausdorffLoss
 from trainers.losses.compound import ComboLoss, LogarithmicDiceLoss
-from trainers.losses.distance import BoundaryLoss, HausdorffLoss
 from trainers.losses.distribution import (
     CrossEntropyLoss,
     DistancePenalisedLoss,
@@ -18,8 +18,9 @@ from trainers.losses.distribution import (
     TopKLoss,
     WeightedCrossEntropyLoss,
 )
-from trainers.losses.kinds import is_number, is_sequence, wanted_instead
-from trainers.losses.partial import LeafDiceLoss, MarginalDiceLoss
+from trainers.losses.parameter_types import is_number, is_sequence, wanted_instead
+from trainers.losses.partial_labels import LeafDiceLoss, MarginalDiceLoss
+from trainers.losses.reductions import Partition
 from trainers.losses.region import (
     DICE,
     IOU,
@@ -30,7 +31,6 @@ from trainers.losses.region import (
     SquaredDiceLoss,
     asymmetric_mixture,
 )
-from trainers.losses.sums import Partition
 from trainers.losses.taxonomy import PHI_MEANING, PHIS, TAXONOMY, LossEntry, Phi
 
 

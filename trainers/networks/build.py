@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from trainers.errors import Fault, InputError
-from trainers.networks.monai_classes import SUPPLIED, find_network
+from trainers.networks.monai_signatures import SUPPLIED, find_network
+from trainers.networks.pooling import format_shape
 from trainers.networks.spec import NetworkSpec
 from trainers.networks.unet import UNet
-from trainers.pooling import format_shape
 
 META = torch.device("meta")
 

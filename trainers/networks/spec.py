@@ -12,8 +12,8 @@ from typing import Any
 from pydantic import Field, model_serializer, model_validator
 
 from trainers.data.base import FrozenSpec
-from trainers.networks.designs import DESIGNS, Design
-from trainers.networks.monai_classes import SUPPLIED, find_network, network_names
+from trainers.networks.monai_signatures import SUPPLIED, find_network, network_names
+from trainers.networks.unet_config import DESIGNS, Design
 
 
 class NetworkSpec(FrozenSpec):

@@ -7,9 +7,9 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from trainers.networks.designs import Design, Widths
 from trainers.networks.layers import ConvBesideCopies, MaxPool
-from trainers.pooling import Factors
+from trainers.networks.pooling import Factors
+from trainers.networks.unet_config import Design, Widths
 
 # MONAI's blocks would do for the convolutions, but not its U-Nets (fixed poolings, learnt up-sampling), and to
 # import it takes every worker longer than torch itself.

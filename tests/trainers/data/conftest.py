@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from trainers.data.acdc import DIAGNOSES
-from trainers.data.cardiac import CardiacPhantomSpec
 from trainers.data.inspection import inspect
-from trainers.data.volumes import VolumeSpec
+from trainers.data.sources.acdc import DIAGNOSES
+from trainers.data.sources.phantom_heart import CardiacPhantomSpec
+from trainers.data.sources.volumes import VolumeSpec
 from trainers.errors import Fault
 
 SHARED = Path(__file__).resolve().parents[3].parent / "shared" / "data"

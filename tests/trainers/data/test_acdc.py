@@ -8,10 +8,10 @@ import pytest
 from pydantic import ValidationError
 
 from tests.trainers.data.conftest import all_faults, frame_path, write_nifti
-from trainers.data.acdc import AcdcSpec
 from trainers.data.inspection import inspect
-from trainers.data.preparation import prepare
-from trainers.data.prepared import open_prepared
+from trainers.data.prepared.read import open_prepared
+from trainers.data.prepared.write import prepare
+from trainers.data.sources.acdc import AcdcSpec
 from trainers.errors import InputError
 
 SMALL = {"spacing": (5, 5, 10), "patch": (32, 32, 8)}

@@ -6,10 +6,10 @@ import pytest
 from pydantic import ValidationError
 
 from tests.trainers.data.conftest import CHANNELS, brain, label, write_subject, write_volume
-from trainers.data.brats import BratsSpec
 from trainers.data.inspection import inspect
-from trainers.data.preparation import prepare
-from trainers.data.prepared import open_prepared
+from trainers.data.prepared.read import open_prepared
+from trainers.data.prepared.write import prepare
+from trainers.data.sources.brats import BratsSpec
 
 SMALL = {"patch": (16, 16, 16), "intensity": "none"}
 

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from tests.trainers.data.conftest import all_faults, brain, label, write_description, write_volume
-from trainers.data.brats import BratsSpec
-from trainers.data.decathlon import DecathlonSpec
 from trainers.data.inspection import inspect
-from trainers.data.table import TableSpec
+from trainers.data.sources.brats import BratsSpec
+from trainers.data.sources.csv_table import TableSpec
+from trainers.data.sources.decathlon import DecathlonSpec
 from trainers.errors import InputError
 
 SMALL = {"patch": (16, 16, 16)}

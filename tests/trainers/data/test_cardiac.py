@@ -3,7 +3,7 @@ import pytest
 from pydantic import ValidationError
 from scipy import ndimage
 
-from trainers.data.cardiac import CardiacPhantomSpec
+from trainers.data.sources.phantom_heart import CardiacPhantomSpec
 
 
 def volumes(spec: CardiacPhantomSpec, phase: str) -> np.ndarray:

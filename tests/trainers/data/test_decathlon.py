@@ -7,8 +7,8 @@ import pytest
 from pydantic import ValidationError
 
 from tests.trainers.data.conftest import brain, label, write_description, write_pixels, write_volume
-from trainers.data.decathlon import DecathlonSpec
 from trainers.data.inspection import inspect
+from trainers.data.sources.decathlon import DecathlonSpec
 from trainers.errors import InputError
 
 CLASSES = {"left": 1, "right": 2}

@@ -7,8 +7,8 @@ import pytest
 import yaml
 from pydantic import TypeAdapter
 
-from trainers.data.sources import SOURCES, AnyDataSpec
-from trainers.data.volumes import VolumeSpec
+from trainers.data.sources.registry import SOURCES, AnyDataSpec
+from trainers.data.sources.volumes import VolumeSpec
 
 GUIDE = (Path(__file__).parents[3] / "docs" / "data.md").read_text()
 FIELDS = {

@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 
 from tests.trainers.data.conftest import frame_path, write_nifti
-from trainers.data.acdc import AcdcSpec
 from trainers.data.base import CaseInfo
-from trainers.data.cardiac import CardiacPhantomSpec
 from trainers.data.inspection import across_cases, inspect, statistics
-from trainers.data.phantom import PhantomSpec
+from trainers.data.sources.acdc import AcdcSpec
+from trainers.data.sources.phantom_brain import PhantomSpec
+from trainers.data.sources.phantom_heart import CardiacPhantomSpec
 
 SMALL = {"spacing": (5, 5, 10), "patch": (32, 32, 8)}
 PHANTOM = PhantomSpec(train=4, test=2, shape=(16, 16, 14))

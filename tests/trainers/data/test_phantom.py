@@ -3,7 +3,7 @@ import pytest
 from pydantic import ValidationError
 from scipy import ndimage
 
-from trainers.data.phantom import PhantomSpec
+from trainers.data.sources.phantom_brain import PhantomSpec
 
 
 def load(spec: PhantomSpec, number: int):

@@ -10,13 +10,13 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from tests.trainers.data.conftest import write_nifti
-from trainers.data.acdc import AcdcSpec
 from trainers.data.base import CaseArrays, CaseInfo
-from trainers.data.cardiac import CardiacPhantomSpec
-from trainers.data.phantom import PhantomSpec
-from trainers.data.preparation import prepare
-from trainers.data.prepared import is_prepared, open_prepared
-from trainers.data.sources import SOURCES, AnyDataSpec
+from trainers.data.prepared.read import is_prepared, open_prepared
+from trainers.data.prepared.write import prepare
+from trainers.data.sources.acdc import AcdcSpec
+from trainers.data.sources.phantom_brain import PhantomSpec
+from trainers.data.sources.phantom_heart import CardiacPhantomSpec
+from trainers.data.sources.registry import SOURCES, AnyDataSpec
 from trainers.errors import InputError
 
 SPEC = PhantomSpec(train=6, test=4, shape=(16, 16, 14))

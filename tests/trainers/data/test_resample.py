@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from trainers.data.grid import PatchGrid, bounding_box, box_middle, middle
-from trainers.data.resample import depth, resample_image, resample_maps
+from trainers.data.geometry.grid import PatchGrid, bounding_box, box_middle, middle
+from trainers.data.geometry.resample import depth, resample_image, resample_maps
 
 
 def grid(source, shape, step=None, centre=None) -> PatchGrid:

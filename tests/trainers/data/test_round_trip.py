@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from trainers.assignment import assign
-from trainers.data.acdc import AcdcSpec
 from trainers.data.base import LabelTable
 from trainers.data.inspection import inspect
+from trainers.data.sources.acdc import AcdcSpec
 from trainers.spec import EmptySpec, LossSpec, ProtocolSpec, Regime, TrialSpec
 
 pytestmark = pytest.mark.data

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainers.data.acdc import PHASES
 from trainers.data.base import CaseInfo
-from trainers.data.phantom import PhantomSpec
+from trainers.data.sources.acdc import PHASES
+from trainers.data.sources.phantom_brain import PhantomSpec
 from trainers.data.splits import split, split_by_name
 from trainers.errors import InputError
 

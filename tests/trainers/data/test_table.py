@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from tests.trainers.data.conftest import brain, label, write_pixels, write_volume
-from trainers.data.brats import BratsSpec
-from trainers.data.decathlon import DecathlonSpec
 from trainers.data.inspection import inspect
-from trainers.data.preparation import prepare
-from trainers.data.prepared import open_prepared
-from trainers.data.table import TableSpec
+from trainers.data.prepared.read import open_prepared
+from trainers.data.prepared.write import prepare
+from trainers.data.sources.brats import BratsSpec
+from trainers.data.sources.csv_table import TableSpec
+from trainers.data.sources.decathlon import DecathlonSpec
 from trainers.errors import Fault, InputError
 
 SMALL = {"classes": {"lesion": 1}, "groups": ["A", "B"], "patch": (16, 16, 16), "intensity": "none"}

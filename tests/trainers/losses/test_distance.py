@@ -6,9 +6,9 @@ import torch
 from scipy.spatial.distance import cdist
 
 from tests.trainers.losses.cases import PREDICTION, TARGET, build, gradient, line, random_maps
-from trainers.data.distances import signed_distance
+from trainers.data.geometry.distances import signed_distance
 from trainers.errors import InputError
-from trainers.losses.distance import batch_distance, proximity
+from trainers.losses.boundary import batch_distance, proximity
 
 
 def test_signed_distance_on_a_line():

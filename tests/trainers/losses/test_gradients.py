@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from analysis import gradients
+from analysis.theory import gradients
 from tests.trainers.losses.cases import FAMILY, HEADS, build, gradient, random_maps
 from trainers.losses import TAXONOMY
 from trainers.losses.taxonomy import PHIS
@@ -52,7 +52,7 @@ def test_all_maps_at_once_as_on_a_gpu(phi, monkeypatch):
             target = target.to(target_dtype)
             expected = loss(prediction, target), gradient(loss, prediction, target)
             with monkeypatch.context() as patched:
-                patched.setattr("trainers.losses.sums._by_map", lambda maps: False)
+                patched.setattr("trainers.losses.reductions._by_map", lambda maps: False)
                 found = loss(prediction, target), gradient(loss, prediction, target)
             torch.testing.assert_close(found, expected)
 

@@ -1,0 +1,1 @@
+"""Drawing on given axes; no computing, no saving."""

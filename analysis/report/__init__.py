@@ -1,0 +1,1 @@
+"""Words: sentences, terminal text, the page."""

@@ -1,0 +1,58 @@
+"""The cells that no other beats in every one of several metrics."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from analysis.results.cell_table import CellBook, make_book
+from analysis.results.ranking import chosen_cells
+from analysis.tables import StudyTables, plain
+
+
+def pareto_front(
+    study: StudyTables | CellBook, rng: np.random.Generator, metrics: Sequence[str], where: str | None = None
+) -> list[dict[str, Any]]:
+    """Entries of ``cell_metrics`` on the front of two or more metrics, the best in the first metric first.
+
+    Metrics as ``best`` takes them: the highest is best, of ``dv_ml.…`` the closest to 0, with a leading ``-`` the
+    lowest. ``values``: each metric's mean. A cell is on the front if no other is at least as good in all and better in
+    one, by the means: between cells that differ less than their intervals, chance decides. ``where``: as of ``best``.
+
+    Raises: ValueError for fewer than two metrics, an unknown one, or a ``where`` that cannot be read.
+    """
+    if len(set(metrics)) < 2:
+        raise ValueError(f"a front needs two metrics or more, got {', '.join(metrics) or 'none'}")
+    book = make_book(study, rng) if isinstance(study, StudyTables) else study
+    known = sorted({name for cell in book.cells for name in cell["metrics"]})
+    for metric in metrics:
+        if _name(metric) not in known:
+            raise ValueError(
+                f"unknown metric {_name(metric)!r}, known: {', '.join(known) or 'none, for no trial is done'}"
+            )
+    entries = []
+    for cell, is_in in zip(book.cells, chosen_cells(book, where), strict=True):
+        means = {_name(metric): cell["metrics"].get(_name(metric), {}).get("mean") for metric in metrics}
+        if is_in and all(mean is not None and math.isfinite(mean) for mean in means.values()):
+            entries.append({**cell, "values": means})
+    scores = np.array([[_score(metric, entry["values"][_name(metric)]) for metric in metrics] for entry in entries])
+    front = [entry for entry, row in zip(entries, scores, strict=True) if not _is_beaten(row, scores)]
+    front.sort(key=lambda entry: -_score(metrics[0], entry["values"][_name(metrics[0])]))
+    return [plain({**entry, "rank": rank}) for rank, entry in enumerate(front, start=1)]
+
+
+def _is_beaten(row: np.ndarray[Any, Any], scores: np.ndarray[Any, Any]) -> bool:
+    return bool(((scores >= row).all(axis=1) & (scores > row).any(axis=1)).any())
+
+
+def _name(metric: str) -> str:
+    return metric.removeprefix("-").removeprefix("final.")
+
+
+def _score(metric: str, mean: float) -> float:
+    if metric.startswith("-"):
+        return -mean
+    return -abs(mean) if metric.startswith("dv_ml") else mean

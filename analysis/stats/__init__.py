@@ -1,0 +1,1 @@
+"""Numbers only: resampling, paired tests, ROC."""

@@ -1,0 +1,1 @@
+"""What Φ and ε teach, before any training."""

@@ -1,0 +1,5 @@
+"""The command ``dicestudy``."""
+
+from study.cli.main import main
+
+__all__ = ["main"]

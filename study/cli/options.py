@@ -1,0 +1,129 @@
+"""What all commands share: options, the way results are shown, and how errors are told."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlsplit
+
+import click
+
+from trainers.errors import DicestudyError, Fault, InputError
+
+if TYPE_CHECKING:
+    from study.config.spec import StudySpec
+    from study.storage.locations import Places
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+class Faces(click.Group):
+    """Commands whose errors are read by people: one line a fault, no traceback, the exit code of the error."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; exit 1 if it failed, 2 if the input was wrong."""
+        try:
+            return super().invoke(ctx)
+        except InputError as error:
+            for fault in error.faults:
+                click.echo(f"error: {fault}", err=True)
+            ctx.exit(error.exit_code)
+        except DicestudyError as error:
+            click.echo(f"error: {error}", err=True)
+            ctx.exit(error.exit_code)
+        except OSError as error:
+            if isinstance(error, BrokenPipeError):
+                # Somebody downstream (head) has seen enough.
+                sys.stderr.close()
+                ctx.exit(0)
+            place = f"{error.filename}: " if error.filename else ""
+            click.echo(f"error: {place}{error.strerror or error}", err=True)
+            ctx.exit(1)
+
+
+def with_places(command: Command) -> Command:
+    """The options that say where records are."""
+    for option in (
+        click.option("--storage", help="Folder of checkpoints, prepared data and results [DICESTUDY_STORAGE]."),
+        click.option("--store", help="MLflow tracking URI [DICESTUDY_STORE]."),
+    ):
+        command = option(command)
+    return command
+
+
+def with_json(command: Command) -> Command:
+    """The option to print JSON instead of text."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(command)
+
+
+quiet_anyway = click.option("--quiet", is_flag=True, expose_value=False, help="Print nothing but results and errors.")
+"""For commands that print nothing else."""
+quiet_option = click.option("--quiet", is_flag=True, help="Print nothing but results and errors.")
+
+
+def places_of(store: str | None, storage: str | None) -> Places:
+    """Where records are, by options, environment or default. Raises: InputError for a password among the options."""
+    from study.storage.locations import Places
+
+    if store and urlsplit(store).password:
+        raise InputError(
+            Fault(
+                "--store",
+                "holds a password, and all users of this machine can read the arguments of its processes",
+                "give the address by DICESTUDY_STORE, or keep a database's password in ~/.pgpass",
+            )
+        )
+
+    return Places.find(store, storage)
+
+
+def load_study(study: str) -> StudySpec:
+    """Read a study file."""
+    # Here and not above, as all that a command needs: --help comes in a blink.
+    from study.config.load import load
+
+    return load(study)
+
+
+def study_name(study: str) -> str:
+    """A study's name, given that or its file."""
+    if study.endswith((".yaml", ".yml")):
+        return load_study(study).name
+    return study
+
+
+def writable(path: Path, folder: bool = False) -> Path:
+    """A place that a user named for a result. Raises: InputError if nothing can be written there."""
+    from study.storage.folders import is_writable
+
+    if not is_writable(path if folder else path.parent) or (path.is_dir() and not folder):
+        raise InputError(Fault(str(path), "cannot be written", "choose another place with -o"))
+    return path
+
+
+def show(found: Any, as_text: Callable[[Any], str], as_json: bool) -> None:
+    """Print a result as text or JSON."""
+    if as_json:
+        show_json(found)
+    else:
+        click.echo(as_text(found))
+
+
+def show_map(found: Any, output: Path | None, as_json: bool) -> None:
+    """Print a transition map, and write its numbers and pictures where ``output`` is given."""
+    from analysis.report.terminal import map_text
+
+    show(found, map_text, as_json)
+    if output is not None:
+        from study.commands.report_files import write_map
+
+        for path in write_map(found, output):
+            click.echo(f"wrote {path}", err=True)
+
+
+def show_json(value: Any) -> None:
+    """Print JSON."""
+    click.echo(json.dumps(value, indent=1, allow_nan=False, ensure_ascii=False))

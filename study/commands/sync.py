@@ -1,0 +1,84 @@
+"""The records of one study in the tracking store, for who holds the study's lock: a launch, or a later delivery."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from study.commands.cached_answers import Known
+from study.commands.publish import design_of, note_of, publish
+from study.planning.plan import Plan
+from study.storage.locations import Places
+from study.storage.study_record import kept_study, members
+from study.tracking.client import STORE_ERRORS, require_places
+from study.tracking.delivery import Delivery
+from study.tracking.saved_views import views_of
+from study.tracking.writer import MlflowTracker
+from trainers.errors import InputError
+from trainers.locks import writing
+
+PAUSES = (1.0, 2.0, 4.0, 8.0)
+"""Seconds before the last words are tried again on a store that answers now and then."""
+
+
+class Records:
+    """Brings the store up to date with the storage when it is made; ``settle`` gives every run its ending.
+
+    begun_anew: keys of failed trials that are to be run once more.
+    """
+
+    def __init__(self, plan: Plan, places: Places, begun_anew: Sequence[str] = ()) -> None:
+        study = plan.study
+        self.places = places
+        self.tracker = MlflowTracker(places.store, study.name, places.artifacts / study.name)
+        self.tracker.describe(note_of(plan), design_of(study), study.key, views_of(study, plan.shown))
+        self.delivery = Delivery(plan.trials, places.storage, self.tracker, plan.shown if plan.is_search else ())
+        self.tracker.mark_members(self.delivery.specs, self.delivery.cells)
+        for key in begun_anew:
+            self.delivery.forget(key)
+        # A driver killed earlier may have left runs behind the storage, or said to be running.
+        self.delivery.catch_up()
+
+    def settle(self, plan: Plan, ending: str, reason: str) -> str:
+        """Deliver what is missing and close every run; why the store lacks something, if it does."""
+        for pause in (*PAUSES, None):
+            try:
+                self.tracker.look()
+                # Whoever is still said to be running was stopped.
+                self.delivery.catch_up()
+                found = publish(plan, self.places, self.tracker)
+                self.delivery.close_cells(found.cells)
+                self.tracker.end(self.tracker.summary, ending, reason)
+                Known(plan.study.name, self.places).keep(found)
+            except InputError as error:
+                return str(error).splitlines()[0]
+            except (*STORE_ERRORS, OSError) as error:
+                if pause is None:
+                    return str(error).splitlines()[0]
+                time.sleep(pause)
+            else:
+                break
+        return ""
+
+
+def sync(study: str, places: Places) -> dict[str, object]:
+    """Deliver the records of a study to the tracking store, without running anything.
+
+    What the store has already stays as it is; a new, empty store gets everything. ``trials``: how many have begun;
+    ``runs``: how many of them the store has; ``troubled``: why it lacks something, if it does.
+
+    Raises: InputError if the storage does not know the study, or no store answers; BusyError while a launch runs
+    it, which delivers by itself.
+    """
+    spec, keys = kept_study(study, places), members(study, places)["trials"]
+    require_places(places)
+    with writing(places.storage.study(study), f"study {study}"):
+        begun = [found for key in keys if (found := places.storage.spec(key)) is not None]
+        plan = Plan(spec, tuple(begun), {}).renewed(places.storage)
+        records = Records(plan, places)
+        whole = len(plan.results) == len(keys)
+        troubled = records.settle(
+            plan, "DONE" if whole else "STOPPED", "" if whole else "not all of its trials are over"
+        )
+        runs = sum(kind == "trial" and run.in_study for (kind, _), run in records.tracker.runs.items())
+    return {"study": study, "trials": len(begun), "runs": runs, "troubled": troubled}

@@ -1,0 +1,57 @@
+"""Running trials in the launching process, one after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from typing import Any
+
+from study.execution.engine import Circumstances, Event, Node
+from study.execution.trial_source import Supply
+from trainers.data.prepared.write import Work, one_by_one
+
+
+class _BehindError(BaseException):
+    """Ends a trial from within; no fault of the trial's, so nothing that it catches."""
+
+
+class InlineEngine:
+    """The same in this process, one after the other: for tests and debuggers."""
+
+    def __enter__(self) -> InlineEngine:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def spread(self, work: Work, numbers: Sequence[int]) -> Iterator[dict[str, Any]]:
+        """Do the work here."""
+        return one_by_one(work, numbers)
+
+    def ask_nodes(self, question: Callable[[str], Any]) -> Iterator[tuple[Node, Any]]:
+        """Ask this process."""
+        here = Node("here", "here")
+        yield here, question(here.id)
+
+    def run_trials(self, supply: Supply, given: Circumstances) -> None:
+        """Run the trials here."""
+        from study.execution.trial_worker import work
+
+        # Nothing runs beside this, so a supply that has nothing now has nothing to wait for either.
+        while not given.should_stop() and (spec := supply.next()) is not None:
+            given.listen(Event("started", spec.key))
+
+            def tell(_: object, key: str = spec.key) -> None:
+                given.listen(Event("epoch", key))
+                if supply.is_behind(key):
+                    raise _BehindError
+
+            with suppress(_BehindError):
+                work(
+                    spec,
+                    given.storage,
+                    tell=tell,
+                    complain=lambda why, key=spec.key: given.listen(Event("waits", key, why)),  # type: ignore[misc]
+                )
+            supply.tell(spec.key, given.storage.result(spec.key))
+            given.listen(Event("ended", spec.key))

@@ -1,0 +1,176 @@
+"""Answers that are kept: an old one is given at once, with its age, while a newer one is looked for."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import time
+from collections import OrderedDict
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from study.service.problem_details import Problem, of_worker
+from study.service.worker_pool import Lane, Overdue, Reply
+
+MOST_KEPT = 256
+MOST_BYTES_KEPT = 64 * 2**20
+
+
+@dataclass(frozen=True)
+class Kind:
+    """How one kind of answer is kept [s].
+
+    looks: pause between two looks for a newer one, and ``shy`` times what the last look took; stale: from this age
+    on a request waits ``grace`` for a newer one; first: how long it waits where there is none; limit: after which
+    the worker is ended.
+    """
+
+    lane: str
+    looks: float
+    shy: float
+    stale: float
+    grace: float
+    first: float
+    limit: float
+
+
+KINDS = {
+    **dict.fromkeys(("status", "studies"), Kind("storage", 1.0, 4.0, 3.0, 5.0, 30.0, 60.0)),
+    **dict.fromkeys(("best", "table", "map", "trials"), Kind("store", 2.0, 1.0, 60.0, 2.0, 30.0, 600.0)),
+}
+
+
+@dataclass
+class Answer:
+    """An answer as it is sent. verified: when it was last known to be true, in seconds since 1970; took: to find it."""
+
+    body: bytes
+    version: str
+    total: int | None
+    read: float
+    verified: float
+    looked: float
+    took: float
+
+    @cached_property
+    def tag(self) -> str:
+        """Its entity tag."""
+        return f'"{hashlib.sha256(self.body).hexdigest()[:16]}"'
+
+
+class Book:
+    """All answers; for each question at most one look is under way."""
+
+    def __init__(self, lanes: dict[str, Lane]) -> None:
+        self._lanes = lanes
+        self._kept: OrderedDict[str, Answer] = OrderedDict()
+        self._looks: dict[str, tuple[float, asyncio.Task[Answer]]] = {}
+
+    async def ask(self, task: str, study: str = "", **arguments: Any) -> Answer:
+        """The answer to a question. Raises: Problem."""
+        kind, question = KINDS[task], json.dumps([task, study, arguments], sort_keys=True)
+        kept = self._kept.get(question)
+        if kept is not None:
+            self._kept.move_to_end(question)
+            now = time.monotonic()
+            if now < kept.looked + kind.looks + kind.shy * kept.took:
+                return kept
+        begun, look = self._look(kind, question, task, study, arguments)
+        if kept is None:
+            patience = kind.first
+        elif time.time() - kept.verified > kind.stale:
+            patience = kind.grace - (time.monotonic() - begun)
+        else:
+            return kept
+        return await self._wait(look, patience, kept, kind)
+
+    def forget(self, study: str) -> None:
+        """What was known of a study's standing is out of date."""
+        for question in [
+            entry for entry in self._kept if json.loads(entry)[:2] in (["status", study], ["studies", ""])
+        ]:
+            del self._kept[question]
+
+    async def _wait(self, look: asyncio.Task[Answer], patience: float, kept: Answer | None, kind: Kind) -> Answer:
+        try:
+            # Shielded: others wait for the same look, and the next request finds its answer.
+            return await asyncio.wait_for(asyncio.shield(look), max(patience, 0))
+        except TimeoutError:
+            if kept is not None:
+                return kept
+            detail = f"this takes more than {kind.first:.0f} s; it goes on, ask again for what it finds"
+            raise Problem(503, detail, headers={"Retry-After": "5"}) from None
+        except Problem as problem:
+            if kept is not None and problem.status >= 500:
+                return kept
+            raise
+
+    def _look(
+        self, kind: Kind, question: str, task: str, study: str, arguments: dict[str, Any]
+    ) -> tuple[float, asyncio.Task[Answer]]:
+        if question not in self._looks:
+            look = asyncio.create_task(self._find(kind, question, task, study, arguments))
+            # Its end is heard even where nobody waits for it any more.
+            look.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
+            self._looks[question] = time.monotonic(), look
+        return self._looks[question]
+
+    async def _find(self, kind: Kind, question: str, task: str, study: str, arguments: dict[str, Any]) -> Answer:
+        kept, begun = self._kept.get(question), time.monotonic()
+        known = {"known": kept.version} if kept is not None and kept.version else {}
+        try:
+            reply = await have_done(self._lanes[kind.lane], task, study, {**arguments, **known}, kind.limit)
+            now, took = time.time(), time.monotonic() - begun
+            if reply.kind == "same" and kept is not None:
+                kept.verified, kept.looked, kept.took = now, time.monotonic(), took
+                return kept
+            about = reply.about
+            found = Answer(
+                reply.body, about.get("version", ""), about.get("total"), now, now, time.monotonic(), about["seconds"]
+            )
+            if self._is_current(question):
+                self._keep(question, found)
+            return found
+        except Problem as problem:
+            if problem.status < 500:
+                self._kept.pop(question, None)
+            elif kept is not None:
+                kept.looked = time.monotonic()  # a store that is away is not asked without a pause
+            raise
+        finally:
+            if self._is_current(question):
+                del self._looks[question]
+
+    def _is_current(self, question: str) -> bool:
+        return question in self._looks and self._looks[question][1] is asyncio.current_task()
+
+    def _keep(self, question: str, answer: Answer) -> None:
+        self._kept[question] = answer
+        self._kept.move_to_end(question)
+        while len(self._kept) > MOST_KEPT or (
+            len(self._kept) > 1 and sum(len(kept.body) for kept in self._kept.values()) > MOST_BYTES_KEPT
+        ):
+            self._kept.popitem(last=False)
+
+
+async def have_done(lane: Lane, task: str, study: str, arguments: dict[str, Any], limit: float) -> Reply:
+    """Have a task done by a worker. Raises: Problem for whatever else becomes of it."""
+    try:
+        reply = await lane.ask(task, study, arguments, limit)
+    except Overdue:
+        raise Problem(
+            503, f"no answer within {limit:.0f} s: the store or the storage hangs", headers={"Retry-After": "30"}
+        ) from None
+    if reply.kind in ("done", "same"):
+        return reply
+    if reply.kind == "broken":
+        raise Problem(500, "the service failed; its log says why")
+    raise of_worker(reply.kind, json.loads(reply.body))
+
+
+async def uninterrupted(work: Coroutine[Any, Any, Reply]) -> Reply:
+    """Finish what must not be left half done, even if who asked for it goes away."""
+    return await asyncio.shield(asyncio.create_task(work))

@@ -1,0 +1,1 @@
+"""The shared folder: every path and file name once, and who may write there."""

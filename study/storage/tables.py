@@ -1,0 +1,75 @@
+"""Rows of the two tables that the analysis works on."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from analysis.tables import CASE_COLUMNS, TRIAL_COLUMNS, Emptied, StudyTables
+from study.config.trial_params import resolved, settings_of
+from study.storage.folders import Storage
+from study.storage.locations import Places
+from study.storage.study_record import members
+from trainers.result import CASES_FILE, TrialResult
+from trainers.spec import TrialSpec
+
+
+def build_tables(members: Sequence[tuple[TrialSpec, TrialResult]], storage: Storage) -> StudyTables:
+    """The tables of trials that are over, from their specs, results and per-case files."""
+    rows = [
+        {
+            "key": spec.key,
+            "cell": spec.cell,
+            "fold": spec.fold,
+            "seed": spec.seed,
+            "state": result.state,
+            "reason": result.reason,
+            **settings_of(spec),
+            "eps_voxels": None,
+            "v_hat": None,
+            **resolved(spec, result),
+        }
+        for spec, result in members
+    ]
+    done = [storage.trial(spec.key) / CASES_FILE for spec, result in members if result.state == "DONE"]
+    first = members[0][0]
+    emptied = Emptied(first.empty.group, first.empty.classes)
+    return make_tables(rows, read_cases(done), emptied, first.data.groups, first.data.classes)
+
+
+def stored_members(study: str, storage: Storage) -> tuple[list[tuple[TrialSpec, TrialResult]], int]:
+    """A study's trials that are over, from the storage alone, and how many are not.
+
+    Raises: InputError if the storage does not know the study.
+    """
+    keys = members(study, Places("", storage))["trials"]
+    specs = [spec for key in keys if (spec := storage.spec(key)) is not None]
+    over = [(spec, result) for spec in specs if (result := storage.result(spec.key)) is not None]
+    return over, len(keys) - len(over)
+
+
+def make_tables(
+    rows: Sequence[Mapping[str, object]],
+    cases: pd.DataFrame,
+    emptied: Emptied,
+    groups: Sequence[str],
+    classes: Sequence[str],
+) -> StudyTables:
+    """Tables from rows of trials and their cases; every column of a row that is not declared is a setting."""
+    trials = pd.DataFrame(rows) if rows else pd.DataFrame(columns=list(TRIAL_COLUMNS))
+    settings = tuple(name for name in trials.columns if name not in ("key", "cell", "fold", "seed", "state", "reason"))
+    return StudyTables(trials, cases, emptied, tuple(groups), tuple(classes), settings)
+
+
+def read_cases(files: Iterable[Path]) -> pd.DataFrame:
+    """Per-case files as one table. Files with the same columns are parsed as one text, far quicker than one by one."""
+    bodies: dict[str, list[str]] = {}
+    for path in files:
+        header, _, body = path.read_text(encoding="utf-8").partition("\n")
+        bodies.setdefault(header, []).append(body)
+    text = {"key": str, "case": str, "subject": str, "group": str}
+    parts = [pd.read_csv(io.StringIO("\n".join([header, *found])), dtype=text) for header, found in bodies.items()]
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=list(CASE_COLUMNS))

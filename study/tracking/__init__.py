@@ -1,0 +1,1 @@
+"""The record in MLflow: writing, reading, showing. The only folder that imports MLflow."""

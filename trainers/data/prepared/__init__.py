@@ -1,0 +1,1 @@
+"""Cases prepared for training: written once, read by every trial."""

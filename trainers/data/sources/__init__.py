@@ -1,0 +1,1 @@
+"""The sources of cases, one file each, and their registry."""
