@@ -36,7 +36,7 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from study.execution.engine import engine_at
+from study.execution.factory import engine_at
 from study.execution.node_checks import ask, require_nodes, versions
 from study.storage.folders import Storage
 from trainers.data.sources.phantom_brain import PhantomSpec

@@ -14,7 +14,7 @@ from study.planning.plan import make_plan
 from study.storage.folders import Storage
 from study.storage.locations import Places
 from study.storage.study_record import keep_members, kept_study
-from study.tracking import delivery
+from study.tracking import background, delivery
 from study.tracking.writer import MlflowTracker
 from trainers.errors import InputError
 from trainers.locks import BusyError, writing
@@ -125,7 +125,7 @@ def test_what_a_crashed_database_had_confirmed_and_lost_is_told_again(elsewhere,
             deliver(key)
 
         monkeypatch.setattr(kept.delivery, "deliver", refuse_once)
-        courier = delivery.Courier(kept.delivery)
+        courier = background.Courier(kept.delivery)
         courier.send("refused")
         courier.start()
         while not calls:
@@ -195,7 +195,7 @@ def test_news_comes_before_cells_and_cells_are_told_when_none_waits(elsewhere):
         refresh()
 
     kept.refresh = slowly
-    courier = delivery.Courier(kept)
+    courier = background.Courier(kept)
     for spec in plan.trials:
         courier.send(spec.key)
     courier.start()
