@@ -97,7 +97,7 @@ def test_a_study_is_kept_as_it_was_launched(name, places):
 
 @pytest.mark.parametrize("noticed", ["by a refusal", "at the end"])
 def test_what_a_crashed_database_had_confirmed_and_lost_is_told_again(elsewhere, monkeypatch, noticed):
-    monkeypatch.setattr(delivery, "REST", 0.0)
+    monkeypatch.setattr(background, "REST", 0.0)
     sync("small", elsewhere)
     told = records(elsewhere.store)
     plan = make_plan(kept_study("small", elsewhere), elsewhere.storage)
