@@ -8,7 +8,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast, get_args
 
 from trainers.atomic_files import write_text_whole
 from trainers.metrics import CaseScore, Metrics
@@ -17,7 +17,8 @@ RESULT_FILE = "result.json"
 CASES_FILE = "cases.csv"
 
 
-Ending = Literal["done", "collapsed", "diverged", "out_of_memory", "failed"]
+Ending = Literal["done", "all_empty", "diverged", "pruned", "out_of_memory", "failed"]
+"""``all_empty``: trained to its end, and every held-out map is predicted empty. ``pruned``: ended by early stopping."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class TrialResult:
     """The ending of one trial.
 
     state: DONE, or FAILED by its own fault; ``ending`` says how, ``reason`` in words, ``traceback`` where it is
-    not foreseen. A ``collapsed`` trial is DONE: it was trained to its end, and finds nothing in any case.
+    not foreseen. An ``all_empty`` trial is DONE, a ``pruned`` one FAILED.
     metrics: final figures (``trainers.metrics.summarise``). v_hat, eps_voxels: per class [voxels], ε empty
     where the loss has none. counts: what training saw (steps, batches without any foreground…). targets:
     hashes of the label maps that ``training`` saw and that ``scoring`` compared with: the second is the same
@@ -74,4 +75,23 @@ def load_result(folder: Path) -> TrialResult | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     known = {entry.name for entry in fields(TrialResult)}
-    return TrialResult(**{name: value for name, value in json.loads(text).items() if name in known})
+    written = {name: value for name, value in json.loads(text).items() if name in known}
+    written["ending"] = ending_of(written["state"], written.get("reason", ""), written.get("ending"))
+    return TrialResult(**written)
+
+
+def ending_of(state: str, reason: str, ending: str | None = None) -> Ending:
+    """The ending of a trial as recorded; of a record made before endings had these names, by its state and reason."""
+    if ending in get_args(Ending) and not (ending == "failed" and reason.startswith(PRUNED_REASON)):
+        return cast("Ending", ending)
+    if state == "DONE":
+        return "all_empty" if ending == "collapsed" or reason.startswith("collapsed") else "done"
+    if reason.startswith(PRUNED_REASON):
+        return "pruned"
+    if reason.startswith("diverged"):
+        return "diverged"
+    return "out_of_memory" if reason.startswith("out of memory") else "failed"
+
+
+PRUNED_REASON = "stopped early"
+"""What the reason of a pruned trial begins with."""

@@ -80,12 +80,12 @@ def _run(training: Training, folder: Path, report: Report) -> TrialResult:
     ending = time.perf_counter()
     scores = training.scores(progress)
     save_examples(folder, training.data, training.cases.held_out, spec.empty.classes, training.find)
-    collapsed = all(score.pred_empty for score in scores)
+    all_empty = all(score.pred_empty for score in scores)
     result = training.result(
         progress,
         state="DONE",
-        ending="collapsed" if collapsed else "done",
-        reason="collapsed: nothing is found in any held-out case" if collapsed else "",
+        ending="all_empty" if all_empty else "done",
+        reason="nothing is found in any held-out case" if all_empty else "",
         metrics=summarise(scores, spec.empty),
         scoring_seconds=time.perf_counter() - ending,
     )

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.outcomes import DIVERGED_REASON, Outcome, classify
+from analysis.outcomes import Outcome, classify
 from study.config.spec import StudySpec
 from trainers.result import TrialResult
 
@@ -42,7 +42,7 @@ def figures_of(result: TrialResult, study: StudySpec, reference: float = math.na
     if result.state == "DONE":
         outcome = str(classify(retention, labelled, reference, partial=partial).outcome)
     else:
-        diverged = result.ending == "diverged" or result.reason.startswith(DIVERGED_REASON)
+        diverged = result.ending == "diverged"
         outcome = str(Outcome.DIVERGED if diverged else Outcome.FAILED)
     return Figures(
         retention,
@@ -50,7 +50,7 @@ def figures_of(result: TrialResult, study: StudySpec, reference: float = math.na
         labelled,
         _mean([metrics.get(f"auc.{name}") for name in empty.classes]),
         _mean([value for name, value in metrics.items() if name.startswith("dsc.")]),
-        "collapsed" if result.ending == "collapsed" else outcome,
+        str(Outcome.COLLAPSED) if result.ending == "all_empty" else outcome,
     )
 
 

@@ -43,13 +43,11 @@ from study.search.transition_sampler import (
 from study.storage.journal import read_epochs
 from study.storage.locations import Places
 from study.storage.suggestions import AskedRecord
-from trainers.result import TrialResult, save_result
+from trainers.result import PRUNED_REASON, TrialResult, save_result
 from trainers.spec import TrialSpec
 
 KEYS, PLACE = "keys", "storage"
 """User attributes of an Optuna trial: its trials' keys, and the storage whose driver asked for it."""
-STOPPED_EARLY = "stopped early"
-"""What the reason of a trial begins with that was ended for being behind; it is over, as a failed one."""
 ETA, GRACE = 3, 0.1
 """ASHA lets a third of the trials on to three times as many epochs; no trial ends in the first tenth of its epochs."""
 IN_VAIN = 50
@@ -160,7 +158,7 @@ class SearchSupply:
         self._live.discard(key)
         self._stood = None
         if result is None and key in self._behind:
-            result = TrialResult(key, "FAILED", "failed", f"{STOPPED_EARLY}: {self._behind[key]}")
+            result = TrialResult(key, "FAILED", "pruned", f"{PRUNED_REASON}: {self._behind[key]}")
             save_result(self.storage.trial(key), result)
         if result is None:
             return  # it goes back to the queue when the launch ends
@@ -343,7 +341,7 @@ class SearchSupply:
                     if math.isfinite(value):
                         trial.set_user_attr(name, value)
             state = TrialState.FAIL if values is None else TrialState.COMPLETE
-            if all(result.reason.startswith(STOPPED_EARLY) for _, result in seen):
+            if all(result.ending == "pruned" for _, result in seen):
                 state = TrialState.PRUNED
             self.memory.tell(trial, values, state=state, skip_if_finished=True)
 

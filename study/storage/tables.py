@@ -16,6 +16,9 @@ from study.storage.study_record import members
 from trainers.result import CASES_FILE, TrialResult
 from trainers.spec import TrialSpec
 
+NOT_SETTINGS = ("key", "cell", "fold", "seed", "state", "reason", "ending")
+"""Columns of the trials table that are no setting of the study."""
+
 
 def build_tables(members: Sequence[tuple[TrialSpec, TrialResult]], storage: Storage) -> StudyTables:
     """The tables of trials that are over, from their specs, results and per-case files."""
@@ -27,6 +30,7 @@ def build_tables(members: Sequence[tuple[TrialSpec, TrialResult]], storage: Stor
             "seed": spec.seed,
             "state": result.state,
             "reason": result.reason,
+            "ending": result.ending,
             **settings_of(spec),
             "eps_voxels": None,
             "v_hat": None,
@@ -60,7 +64,7 @@ def make_tables(
 ) -> StudyTables:
     """Tables from rows of trials and their cases; every column of a row that is not declared is a setting."""
     trials = pd.DataFrame(rows) if rows else pd.DataFrame(columns=list(TRIAL_COLUMNS))
-    settings = tuple(name for name in trials.columns if name not in ("key", "cell", "fold", "seed", "state", "reason"))
+    settings = tuple(name for name in trials.columns if name not in NOT_SETTINGS)
     return StudyTables(trials, cases, emptied, tuple(groups), tuple(classes), settings)
 
 

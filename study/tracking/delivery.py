@@ -18,7 +18,7 @@ from study.config.trial_params import RESOLVED, Value, resolved, setting_name, s
 from study.storage.folders import Storage
 from study.storage.journal import read_epochs
 from study.storage.tables import build_tables
-from study.tracking.schema import CELL, PARENT
+from study.tracking.schema import CELL, ENDING, PARENT
 from study.tracking.writer import MlflowTracker, TrackedRun
 from trainers.result import CASES_FILE, TrialResult
 from trainers.spec import TrialSpec
@@ -133,7 +133,8 @@ class Delivery:
             | {f"count.{name}": value for name, value in result.counts.items()}
             | {"seconds": result.seconds, "memory_mib": result.memory_mib},
             {f"dicestudy.target.{name}": value for name, value in result.targets.items()}
-            | self.tracker.ending(run, result.state, result.reason),
+            | self.tracker.ending(run, result.state, result.reason)
+            | {ENDING: result.ending},
         )
         # Last: a run that is over has everything.
         self.tracker.close(run, result.state)

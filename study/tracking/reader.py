@@ -18,9 +18,9 @@ from study.storage.locations import Places
 from study.storage.tables import make_tables, read_cases
 from study.tracking.client import all_runs, open_client
 from study.tracking.row_cache import KeptRows
-from study.tracking.schema import CELL, DESIGN, IN_STUDY, KEY, KIND, NOTHING, REASON, STATE, VERSION
+from study.tracking.schema import CELL, DESIGN, ENDING, IN_STUDY, KEY, KIND, NOTHING, REASON, STATE, VERSION
 from trainers.errors import Fault, InputError
-from trainers.result import CASES_FILE
+from trainers.result import CASES_FILE, ending_of
 
 MARGIN_MS = 60_000
 """How long before the newest ending others may have ended that were not in the store yet."""
@@ -57,6 +57,8 @@ def read_tables(study: str, places: Places) -> StudyTables:
         found = read_cases(files)
     rows = {key: row for key, row in rows.items() if key not in gone}
     rows |= {run.data.tags[KEY]: {**_row(run), "ended": run.info.end_time or 0} for run in over}
+    for row in rows.values():  # a cache of an earlier version lacks the ending
+        row.setdefault("ending", ending_of(row["state"], row["reason"]))
     cases = found if cases is None else pd.concat([cases[~cases["key"].isin(gone)], found], ignore_index=True)
     if len(over) > FEW or (over and cases is found):
         kept.save(launch, rows, cases)
@@ -134,6 +136,7 @@ def _row(run: Any) -> dict[str, object]:
         "cell": tags[CELL],
         "state": tags[STATE],
         "reason": tags.get(REASON, ""),
+        "ending": ending_of(tags[STATE], tags.get(REASON, ""), tags.get(ENDING)),
         **dict.fromkeys(RESOLVED),
         **{name: _value(name, text) for name, text in params.items()},
     }

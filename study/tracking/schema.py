@@ -8,6 +8,10 @@ KIND, KEY, CELL, STUDY = "dicestudy.kind", "dicestudy.key", "dicestudy.cell", "d
 STATE, REASON, EPOCHS, IN_STUDY = "dicestudy.state", "dicestudy.reason", "dicestudy.epochs", "dicestudy.in_study"
 
 
+ENDING = "dicestudy.ending"
+"""Tag of a trial's run: how it ended (``trainers.result.Ending``)."""
+
+
 DESIGN = "dicestudy.design"
 """Tag of an experiment that is a study: groups, classes and what is emptied, as JSON."""
 

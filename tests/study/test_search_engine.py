@@ -7,8 +7,9 @@ from study.commands.answers import best, transition_map, trials
 from study.commands.launch import launch
 from study.config.load import parse_study
 from study.search.optuna_storage import open_memory
-from study.search.search_source import KEYS, STOPPED_EARLY
+from study.search.search_source import KEYS
 from study.storage.suggestions import AskedRecord
+from trainers.result import PRUNED_REASON
 
 pytestmark = pytest.mark.engine
 
@@ -34,7 +35,7 @@ def test_trials_behind_the_others_are_ended_early(places):
     ended = launch(study, places, quiet=True)
     assert ended.done + ended.failed == ended.trials == 16
     assert ended.lost == 0
-    early = [trial for trial in trials("sought", places=places) if trial["reason"].startswith(STOPPED_EARLY)]
+    early = [trial for trial in trials("sought", places=places) if trial["reason"].startswith(PRUNED_REASON)]
     assert len(early) == ended.failed > 0
     states = [trial.state.name for trial in looked_at(study, places)]
     assert (states.count("PRUNED"), states.count("COMPLETE")) == (len(early), 16 - len(early))

@@ -152,7 +152,7 @@ def test_a_trial_that_finds_nothing_anywhere_has_collapsed(trial, data, tmp_path
     dark = replace(data, images=np.zeros_like(np.stack(data.images)))
     result = run_trial(blind, dark, tmp_path / "t")
     assert result.state == "DONE"
-    assert (result.ending == "collapsed") == all(
+    assert (result.ending == "all_empty") == all(
         line.endswith("True") for line in (tmp_path / "t" / CASES_FILE).read_text().splitlines()[1:]
     )
 
