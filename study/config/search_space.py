@@ -62,13 +62,13 @@ def enumerate_trials(study: StudySpec, data_key: Callable[[DataSpec], str]) -> l
     return list(trials.values())
 
 
-def sample_trials(study: StudySpec, data_key: Callable[[DataSpec], str]) -> list[TrialSpec]:
+def representative_trials(study: StudySpec, data_key: Callable[[DataSpec], str]) -> list[TrialSpec]:
     """Trials that show what a search may run: every value of every axis, every source of data, ranges by their ends.
 
     Raises: InputError if the file of splits is at fault.
     """
     maker = TrialMaker(study, data_key)
-    trials = [maker.trial(setting) for space in read_space(study).spaces for setting in sample_settings(space)]
+    trials = [maker.trial(setting) for space in read_space(study).spaces for setting in representative_settings(space)]
     return list({trial.key: trial for trial in trials}.values())
 
 
@@ -147,7 +147,7 @@ def _product(space: dict[str, list[Any]]) -> Iterator[Setting]:
         yield dict(zip(space, values, strict=True))
 
 
-def sample_settings(space: dict[str, list[Any]]) -> list[Setting]:
+def representative_settings(space: dict[str, list[Any]]) -> list[Setting]:
     """Settings in which every value of a space occurs with each of its losses and sources of data."""
     listed = {
         name: [end for value in values for end in (value.ends if isinstance(value, Span) else [value])]
@@ -168,7 +168,7 @@ def _clashes(study: StudySpec, axes: Axes) -> Iterator[tuple[Path, str, str]]:
         settings: Iterable[Setting] = _settings(axes)
     else:
         # A search's space may be beyond counting; what clashes only in the middle of it is told to the sampler.
-        settings = [setting for space in axes.spaces for setting in sample_settings(space)]
+        settings = [setting for space in axes.spaces for setting in representative_settings(space)]
     for setting in settings:
         try:
             make_trial(study, setting, _data(study, setting), "")

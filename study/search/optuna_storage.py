@@ -31,7 +31,7 @@ SECONDS = 60
 """How long a writer waits for an SQLite file that somebody, such as optuna-dashboard, is reading."""
 
 
-def memory_url(places: Places) -> str:
+def optuna_url(places: Places) -> str:
     """The address of Optuna's database, as optuna-dashboard takes it."""
     if named := os.environ.get(VARIABLE):
         return named
@@ -44,13 +44,13 @@ def memory_url(places: Places) -> str:
 
 
 @contextmanager
-def open_memory(study: StudySpec, places: Places) -> Iterator[optuna.Study]:
+def open_optuna_study(study: StudySpec, places: Places) -> Iterator[optuna.Study]:
     """The Optuna study of a search, made if it is not there; all drivers of the same store and search share it.
 
     Raises: InputError if its database does not answer.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    url = memory_url(places)
+    url = optuna_url(places)
     try:
         storage = _storage(url)
     except (SQLAlchemyError, OSError) as error:

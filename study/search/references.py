@@ -9,7 +9,7 @@ from study.config.axis import Span
 from study.config.search_space import Setting, TrialMaker, read_space
 from study.config.spec import StudySpec
 from study.storage.folders import Storage
-from study.storage.suggestions import AskedRecord
+from study.storage.suggestions import SuggestionRecord
 from trainers.data.base import DataSpec
 from trainers.epsilon import Epsilon
 from trainers.losses.taxonomy import TAXONOMY
@@ -21,7 +21,7 @@ NEGLIGIBLE = Epsilon(1e-7)
 
 def known_trials(study: StudySpec, storage: Storage, data_key: Callable[[DataSpec], str]) -> list[TrialSpec]:
     """The trials of a search that are known by now: its references, and what it has asked for."""
-    trials = [*reference_trials(study, TrialMaker(study, data_key)), *AskedRecord.of(study, storage).read()]
+    trials = [*reference_trials(study, TrialMaker(study, data_key)), *SuggestionRecord.of(study, storage).read()]
     return list({spec.key: spec for spec in trials}.values())
 
 

@@ -24,14 +24,14 @@ from pydantic import ValidationError
 from analysis.outcomes import Outcome
 from study.config.search_space import Setting, TrialMaker, read_space
 from study.config.spec import StudySpec
-from study.search.optuna_space import Choices
-from study.search.optuna_storage import open_memory
+from study.search.optuna_space import OptunaSpace
+from study.search.optuna_storage import open_optuna_study
 from study.search.references import reference_trials
 from study.search.scores import Figures, figures_of, goal_values
 from study.search.transition_sampler import (
     EPS,
     LABELLED,
-    MOST_SEEDS,
+    MAX_SEED,
     OUTCOME,
     RETENTION,
     SEED,
@@ -42,7 +42,7 @@ from study.search.transition_sampler import (
 )
 from study.storage.journal import read_epochs
 from study.storage.locations import Places
-from study.storage.suggestions import AskedRecord
+from study.storage.suggestions import SuggestionRecord
 from trainers.result import PRUNED_REASON, TrialResult, save_result
 from trainers.spec import TrialSpec
 
@@ -50,7 +50,7 @@ KEYS, PLACE = "keys", "storage"
 """User attributes of an Optuna trial: its trials' keys, and the storage whose driver asked for it."""
 ETA, GRACE = 3, 0.1
 """ASHA lets a third of the trials on to three times as many epochs; no trial ends in the first tenth of its epochs."""
-IN_VAIN = 50
+MAX_REPEATED_SETTINGS = 50
 """Settings in a row that are known already or cannot be, after which the space is taken for exhausted."""
 Announce = Callable[[TrialSpec], None]
 Predict = Callable[[list[TrialSpec]], list[tuple[float | None, float | None]]]
@@ -58,7 +58,7 @@ Predict = Callable[[list[TrialSpec]], list[tuple[float | None, float | None]]]
 
 
 @dataclass
-class _Asked:
+class _RunningSetting:
     """A setting that runs: its Optuna trials (several if asked for again meanwhile), its trials, and their endings."""
 
     optuna: list[optuna.Trial]
@@ -69,21 +69,21 @@ class _Asked:
 @contextmanager
 def open_search(
     study: StudySpec, places: Places, maker: TrialMaker, announce: Announce, predict: Predict
-) -> Iterator[SearchSupply]:
+) -> Iterator[SearchSource]:
     """The supply of a study's search; what runs when it is left goes back to the queue.
 
     ``announce`` hears of every trial that the search has come to, before it runs.
 
     Raises: InputError if Optuna's database does not answer.
     """
-    with open_memory(study, places) as memory:
+    with open_optuna_study(study, places) as memory:
         memory.pruner = make_pruner(study)
         memory.sampler = make_sampler(study, len(memory.get_trials(deepcopy=False)), maker, predict)
-        supply = SearchSupply(study, memory, places, maker, announce)
+        supply = SearchSource(study, memory, places, maker, announce)
         try:
             yield supply
         finally:
-            supply.give_back()
+            supply.release_running()
 
 
 def make_sampler(study: StudySpec, asked: int, maker: TrialMaker, predict: Predict) -> optuna.samplers.BaseSampler:
@@ -111,8 +111,8 @@ def make_pruner(study: StudySpec) -> optuna.pruners.BasePruner:
     return optuna.pruners.NopPruner()
 
 
-class SearchSupply:
-    """The trials of a search, see ``study.execution.trial_source.Supply``; ``memory``: its Optuna study."""
+class SearchSource:
+    """The trials of a search, see ``study.execution.trial_source.TrialSource``; ``memory``: its Optuna study."""
 
     def __init__(
         self, study: StudySpec, memory: optuna.Study, places: Places, maker: TrialMaker, announce: Announce
@@ -120,10 +120,10 @@ class SearchSupply:
         self.study, self.memory, self.storage, self.maker = study, memory, places.storage, maker
         self.place = str(places.storage.root.resolve())
         self._announce = announce
-        self._record = AskedRecord.of(study, places.storage)
+        self._record = SuggestionRecord.of(study, places.storage)
         self._spaces = read_space(study).spaces
-        self._choices = Choices(self._spaces)
-        self._running: dict[str, _Asked] = {}
+        self._optuna_space = OptunaSpace(self._spaces)
+        self._running: dict[str, _RunningSetting] = {}
         self._waiting: deque[TrialSpec] = deque()
         self._live: set[str] = set()
         self._behind: dict[str, str] = {}
@@ -134,7 +134,7 @@ class SearchSupply:
         self._references = {spec.key for spec in reference_trials(study, maker)}
         self._labelled: list[float] = []
         self._recorded: set[str] = set()
-        self._known = self._take_up()
+        self._known = self._resume()
 
     @property
     def over(self) -> bool:
@@ -148,7 +148,7 @@ class SearchSupply:
         while not self._waiting:
             if self._spent() or self._has_enough():
                 return None
-            self._ask()
+            self._suggest()
         spec = self._waiting.popleft()
         self._live.add(spec.key)
         return spec
@@ -169,7 +169,7 @@ class SearchSupply:
             asked.results[key] = result
             self._close(asked)
 
-    def is_behind(self, key: str) -> bool:
+    def should_prune(self, key: str) -> bool:
         """Whether early stopping ends a trial, by the validation of its last epoch among those of the others."""
         asked = self._running.get(key)
         if self.study.search.early_stopping is None or asked is None:
@@ -193,13 +193,13 @@ class SearchSupply:
         self._behind[key] = f"{np.mean(values):.2f} at epoch {record['epoch']} is behind the others"
         return True
 
-    def give_back(self) -> None:
+    def release_running(self) -> None:
         """Put the settings that have no ending back into Optuna's queue, so that none is said to be running."""
         for trial in {id(one): one for asked in self._running.values() for one in asked.optuna}.values():
             self._queue(trial._trial_id)
         self._running.clear()
 
-    def _take_up(self) -> set[str]:
+    def _resume(self) -> set[str]:
         """Go on where an earlier launch was; the keys of all trials that the search has come to."""
         open_keys: set[str] = set()
         known = set(self._references)
@@ -235,7 +235,7 @@ class SearchSupply:
         self.memory._storage.set_trial_state_values(trial_id, TrialState.WAITING)
 
     def _spent(self) -> bool:
-        if self._in_vain >= IN_VAIN:
+        if self._in_vain >= MAX_REPEATED_SETTINGS:
             return True
         queued = self.memory.get_trials(deepcopy=False, states=(TrialState.WAITING,)) if self._may_be_queued else []
         self._may_be_queued = bool(queued)
@@ -258,7 +258,7 @@ class SearchSupply:
             self._stood = self.memory.sampler.standing(self.memory)
         return self._stood
 
-    def _ask(self) -> None:
+    def _suggest(self) -> None:
         """Ask Optuna for one setting, and put those of its trials in line that have no ending."""
         self._stood = None
         trial = self.memory.ask()
@@ -277,7 +277,7 @@ class SearchSupply:
             twin.optuna.append(trial)
             self._in_vain += 1
             return
-        asked = _Asked([trial], specs)
+        asked = _RunningSetting([trial], specs)
         # What an earlier launch reported of it.
         reported = self.memory.get_trials(deepcopy=False)[trial.number].intermediate_values
         self._judged |= dict.fromkeys((spec.key for spec in specs), max(reported, default=0))
@@ -301,14 +301,14 @@ class SearchSupply:
     def _specs(self, trial: optuna.Trial) -> list[TrialSpec]:
         if isinstance(self.memory.sampler, TransitionSampler):
             return [self._spec_of_slice(trial, self.memory.sampler.slices)]
-        setting = self._choices.setting(trial)
+        setting = self._optuna_space.setting(trial)
         units = itertools.product(range(self.study.seeds), range(self.study.folds))
         return [self.maker.trial(setting, fold, seed) for seed, fold in units]
 
     def _spec_of_slice(self, trial: optuna.Trial, slices: Slices) -> TrialSpec:
         number = slices.names.index(trial.suggest_categorical(SLICE, list(slices.names)))
         eps = trial.suggest_float(EPS, *slices.ends, log=True)
-        seed = trial.suggest_int(SEED, 0, MOST_SEEDS)
+        seed = trial.suggest_int(SEED, 0, MAX_SEED)
         setting: Setting = slices.settings[number] | {"eps": slices.spans[number].value(eps)}
         return self.maker.trial(setting, seed % self.study.folds, seed // self.study.folds)
 
@@ -323,7 +323,7 @@ class SearchSupply:
     def _reference(self) -> float:
         return max(self._labelled, default=math.nan)
 
-    def _close(self, asked: _Asked) -> None:
+    def _close(self, asked: _RunningSetting) -> None:
         """Tell Optuna of a setting whose trials are all over."""
         if len(asked.results) < len(asked.specs):
             return
