@@ -27,7 +27,7 @@ def check_study(path: str | Path, progress: Callable[[int, int], None] | None = 
     try:
         study = load(path)
         # Not by content: whatever is wrong with the files is told below, all of it.
-        list_trials = enumerate_trials if study.search.strategy == "grid" else representative_trials
+        list_trials = representative_trials if study.search.is_search else enumerate_trials
         trials = list_trials(study, lambda data: data.model_dump_json())
     except InputError as error:
         return _answer(error.faults)

@@ -14,7 +14,7 @@ from study.config.search_space import TrialMaker
 from study.config.spec import ResourceSpec, StudySpec
 from study.config.trial_params import setting_name, settings_of, varied_settings
 from study.execution.detached import is_job_server
-from study.execution.engine import RunContext, Engine, Event, Listener
+from study.execution.engine import Engine, Event, Listener, RunContext
 from study.execution.factory import INLINE, engine_at
 from study.execution.node_checks import require_nodes
 from study.execution.progress import Counts, ProgressLine, step_bar
@@ -88,7 +88,9 @@ def launch(
         (places.storage.study(study.name) / STOP_FILE).unlink(missing_ok=True)
         if address not in (None, INLINE) and plan.remaining:
             say("asking every node")
-            require_nodes(engine, places.storage, unprepared(plan.representatives, places.storage), study.resources.gpus > 0)
+            require_nodes(
+                engine, places.storage, unprepared(plan.representatives, places.storage), study.resources.gpus > 0
+            )
         failed = [key for key, result in plan.results.items() if result.state == "FAILED"] if retry_failed else []
         if failed or plan.remaining:
             say("preparing data")

@@ -32,7 +32,9 @@ class Records:
         self.places = places
         self.tracker = MlflowTracker(places.store, study.name, places.artifacts / study.name)
         self.tracker.describe(note_of(plan), design_of(study), study.key, views_of(study, plan.representatives))
-        self.delivery = Delivery(plan.trials, places.storage, self.tracker, plan.representatives if plan.is_search else ())
+        self.delivery = Delivery(
+            plan.trials, places.storage, self.tracker, plan.representatives if plan.is_search else ()
+        )
         self.tracker.mark_members(self.delivery.specs, self.delivery.cells)
         for key in begun_anew:
             self.delivery.forget(key)

@@ -164,7 +164,7 @@ def representative_settings(space: dict[str, list[Any]]) -> list[Setting]:
 
 
 def _clashes(study: StudySpec, axes: Axes) -> Iterator[tuple[Path, str, str]]:
-    if study.search.strategy == "grid":
+    if not study.search.is_search:
         settings: Iterable[Setting] = _settings(axes)
     else:
         # A search's space may be beyond counting; what clashes only in the middle of it is told to the sampler.
@@ -196,7 +196,7 @@ def _read_axes(study: StudySpec, space: Space, base: Path, faults: list[tuple[Pa
         if not values and listed and not written:
             faults.append(((*base, name), "has no values", "give at least one"))
         read[name] = values
-    if study.search.strategy != "grid":
+    if study.search.is_search:
         faults += [((*base, name), fault, remedy) for name, fault, remedy in _unfit_for(study.search, read)]
     names = {term["name"] for terms in read.get("loss", []) for term in terms}
     needs = [axis for axis in CORE if axis not in ("phi", "eps") or any(TAXONOMY[name].phi_eps for name in names)]
@@ -224,13 +224,5 @@ def _unfit_for(search: SearchSpec, read: dict[str, list[Any]]) -> Iterator[tuple
             "holds full, which a search about emptied maps would always choose",
             "give partial alone; the search itself runs a few trials under full labeling (references)",
         )
-    if search.strategy != "transition":
-        return
-    for name, values in read.items():
-        spans = [value for value in values if isinstance(value, Span)]
-        if name == "eps" and values and not spans:
-            yield name, "is listed; the transition is looked for in a range", "give {from: 1.0e-3 v_hat, to: 10 v_hat}"
-        elif name != "eps" and spans:
-            yield name, "is a range; a slice of the transition has one value of all but ε", "list its values"
-    if any(not any(TAXONOMY[term["name"]].phi_eps for term in terms) for terms in read.get("loss", [])):
-        yield "loss", "holds one that has no ε, so no transition over it", "leave it out"
+    ranges = [name for name, values in read.items() if any(isinstance(value, Span) for value in values)]
+    yield from search.rules.axis_faults(read, ranges)

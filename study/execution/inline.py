@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any
 
-from study.execution.engine import RunContext, Event, Node
+from study.execution.engine import Event, Node, RunContext
 from study.execution.trial_source import TrialSource
 from trainers.data.prepared.write import Work, one_by_one
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from study.config.spec import ResourceSpec
-from study.execution.engine import RunContext, Event, Listener, Node
+from study.execution.engine import Event, Listener, Node, RunContext
 from study.execution.ray_cluster import ask_nodes, session
 from study.execution.resources import compare_resources
 from study.execution.trial_source import TrialSource

@@ -304,7 +304,7 @@ def _doubts(plan: Plan, given: Mapping[str, Assignment]) -> list[str]:
     """What the study cannot answer as it is."""
     study, found = plan.study, []
     regimes = {spec.labeling.name for spec in plan.representatives}
-    if study.seeds * study.folds == 1 and not (plan.is_search and study.search.strategy == "transition"):
+    if study.seeds * study.folds == 1 and not study.search.rules.chooses_seeds:
         found.append("one seed and one fold: nothing tells an effect from chance; give seeds: 5")
     if regimes == {"full"}:
         found.append("every label is kept: nothing is emptied, so nothing can be ignored; add labeling: partial")

@@ -41,7 +41,7 @@ class Plan:
     @property
     def is_search(self) -> bool:
         """Whether the trials are chosen while it runs."""
-        return self.study.search.strategy != "grid"
+        return self.study.search.is_search
 
     @property
     def representatives(self) -> tuple[TrialSpec, ...]:
@@ -109,7 +109,7 @@ def make_plan(study: StudySpec, storage: Storage) -> Plan:
 
     Raises: InputError with every fault of the data's layout.
     """
-    if study.search.strategy == "grid":
+    if not study.search.is_search:
         trials = enumerate_trials(study, key_of_sound)
         return Plan(study, tuple(trials), _results(trials, storage))
     trials = known_trials(study, storage, key_of_sound)

@@ -21,6 +21,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from study.config.spec import StudySpec
+from study.search.strategy import strategy_class
 from study.storage.locations import Places
 from trainers.errors import Fault, InputError
 
@@ -63,11 +64,12 @@ def open_optuna_study(study: StudySpec, places: Places) -> Iterator[optuna.Study
             )
         ) from None
     try:
-        goals = ("distance",) if study.search.strategy == "transition" else study.search.goals
+        strategy = strategy_class(study)
+        goals = strategy.goals(study)
         memory = optuna.create_study(
             storage=storage,
             study_name=f"{study.name} {study.search_key}",
-            directions=["minimize" if study.search.strategy == "transition" else "maximize"] * len(goals),
+            directions=[strategy.direction] * len(goals),
             load_if_exists=True,
         )
         memory.set_user_attr("goals", list(goals))

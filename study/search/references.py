@@ -35,12 +35,12 @@ def reference_trials(study: StudySpec, maker: TrialMaker) -> list[TrialSpec]:
         return []
     trials: dict[str, TrialSpec] = {}
     for space in read_space(study).spaces:
-        for setting in _circumstances(space, every=study.search.strategy == "transition"):
+        for setting in _circumstances(space, every=study.search.rules.references_per_context):
             for seed in range(study.search.references):
                 spec = maker.trial(setting, 0, seed)
                 trials.setdefault(spec.key, spec)
     found = list(trials.values())
-    return found if study.search.strategy == "transition" else found[: study.search.references]
+    return found if study.search.rules.references_per_context else found[: study.search.references]
 
 
 def _circumstances(space: dict[str, list[Any]], every: bool) -> list[Setting]:

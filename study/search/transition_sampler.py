@@ -100,7 +100,9 @@ class SliceState:
     @cached_property
     def awaits(self) -> bool:
         """Whether the trials that run are likely to be all that is needed."""
-        return bool(self.pending) and chance_to_place(self.posterior, self.pending, self.precision) >= MIN_CHANCE_TO_PLACE
+        return (
+            bool(self.pending) and chance_to_place(self.posterior, self.pending, self.precision) >= MIN_CHANCE_TO_PLACE
+        )
 
 
 class TransitionSampler(optuna.samplers.BaseSampler):
@@ -178,7 +180,9 @@ class TransitionSampler(optuna.samplers.BaseSampler):
             return alone
         found = [each.located for each in alone]
         return [
-            self._slice_state(part, number, self._shifted(number, found)) if found[number].width > self.precision else one
+            self._slice_state(part, number, self._shifted(number, found))
+            if found[number].width > self.precision
+            else one
             for number, (part, one) in enumerate(zip(parts, alone, strict=True))
         ]
 

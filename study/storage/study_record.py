@@ -33,7 +33,7 @@ def write_study_record(
     text = yaml.safe_dump(study.model_dump(mode="json", by_alias=True), sort_keys=False, allow_unicode=True)
     write_text_whole(folder / STUDY_FILE, text)
     kept: dict[str, Any] = {"trials": {spec.key: spec.protocol.epochs for spec in trials}, "concurrent": concurrent}
-    if study.search.strategy != "grid":
+    if study.search.is_search:
         kept |= {"search": study.search_key, "most": len(trials) if complete else study.search.trials}
     write_text_whole(folder / TRIALS_FILE, json.dumps(kept))
 

@@ -13,7 +13,7 @@ from study.config.presets import preset_text
 from study.planning.plan import make_plan
 from study.storage.folders import Storage
 from study.storage.locations import Places
-from study.storage.study_record import write_study_record, read_study
+from study.storage.study_record import read_study, write_study_record
 from study.tracking import background, delivery
 from study.tracking.writer import MlflowTracker
 from trainers.errors import InputError

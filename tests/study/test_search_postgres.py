@@ -5,7 +5,7 @@ import pytest
 from sqlalchemy import create_engine, text
 
 from study.config.load import parse_study
-from study.search.optuna_storage import optuna_url, open_optuna_study
+from study.search.optuna_storage import open_optuna_study, optuna_url
 from study.storage.folders import Storage
 from study.storage.locations import Places
 from study.tracking.client import open_client

@@ -9,7 +9,7 @@ import pytest
 from study.config.load import parse_study
 from study.config.search_space import TrialMaker, read_space, representative_settings
 from study.planning.plan import make_plan
-from study.search.optuna_storage import optuna_url, open_optuna_study
+from study.search.optuna_storage import open_optuna_study, optuna_url
 from study.search.references import reference_trials
 from study.search.search_source import KEYS, open_search
 from study.storage.folders import Storage
@@ -363,7 +363,10 @@ def test_the_record_survives_a_torn_line_and_knows_its_search(places):
     SuggestionRecord.of(study, places.storage).append(spec, {})
     assert [json.loads(line)["key"] for line in record.path.read_text().splitlines()] == [spec.key] * 2
     assert SuggestionRecord.of(parse_study(SEEK.replace("goal: ignore", "goal: dice")), places.storage).read() == []
-    assert SuggestionRecord.of(parse_study(SEEK.replace("trials: 12", "trials: 50")), places.storage).read() == [spec, spec]
+    assert SuggestionRecord.of(parse_study(SEEK.replace("trials: 12", "trials: 50")), places.storage).read() == [
+        spec,
+        spec,
+    ]
 
 
 def test_a_plan_says_what_a_search_may_take(places):
