@@ -3,6 +3,7 @@
 # make check  what CI runs: lint, types, all tests with everything they can use
 # make faults  faults injected into a study on several hosts (root, PostgreSQL; half an hour)
 # make bench  speed and memory against a peer in the same run
+# make gpu-bundle  what a bare machine with a GPU needs to run python -m bench.gpu (docs/gpu.md)
 # make calibrate  whether intervals cover and marks are true, on studies drawn from known curves (minutes)
 PYTHON ?= python3
 VENV := .venv
@@ -11,7 +12,7 @@ BIN := $(VENV)/bin
 PYTEST = $(BIN)/python -m pytest -q --numprocesses 2 --dist loadfile --no-loadscope-reorder
 DEMO := dicestudy-data/phantom.yaml
 
-.PHONY: demo test check bench faults calibrate lint clean
+.PHONY: demo test check bench faults gpu-bundle calibrate lint clean
 
 # A stamp and not the folder: an installation that broke off is not taken for a whole one.
 $(VENV)/installed: pyproject.toml constraints.txt
@@ -54,6 +55,9 @@ bench: $(VENV)/installed
 
 faults: $(VENV)/installed
 	$(BIN)/python -m bench.faults -o docs/cluster.md
+
+gpu-bundle: $(VENV)/installed
+	$(BIN)/python -m bench.gpu.bundle
 
 calibrate: $(VENV)/installed
 	$(BIN)/python -m bench.calibrate

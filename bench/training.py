@@ -7,7 +7,7 @@ shows: ``CacheDataset``, its loader without workers, ``RandAffined`` and friends
 (MONAI's nearest to ours in form and parameters), its ``DiceLoss``, Adam, fp32. Both change every case by flips, an
 affine map, brightness and noise of the same spread, on one thread. They take turns block by block; a figure is the
 median over blocks, and a ratio the median over pairs of neighbours (above 1: ours is faster). ``same net``: ours
-training that very ``DynUNet``. Memory: the most of a whole trial. On a GPU, ``no-new-net``; nobody has run that yet.
+training that very ``DynUNet``. Memory: the most of a whole trial. On a GPU, ``no-new-net``; see docs/gpu.md.
 """
 
 from __future__ import annotations
