@@ -64,7 +64,7 @@ def fill(places: Places, trials: int) -> list[str]:
     tracker = MlflowTracker(places.store, study.name, places.artifacts / study.name)
     tracker.describe("a large study", design_of(study), study.key, {})
     delivery = Delivery(specs, places.storage, tracker)
-    delivery.deliver(specs[0].key)
+    delivery.sync_trial(specs[0].key)
     trial, cell = tracker.runs["trial", specs[0].key], tracker.runs["cell", specs[0].cell]
     with create_engine(places.store).begin() as connection:
         return _copy_runs(connection, specs, results, trial.run_id, cell.run_id)

@@ -53,10 +53,10 @@ def serve(
     """Run the REST service, described at /docs."""
     from study.service.app import serve as run
     from study.service.auth import TokenFile
-    from study.service.settings import Records, ServiceSettings
+    from study.service.settings import Backends, ServiceSettings
 
-    records = Records(store, storage, address, tuple(str(Path(root).expanduser()) for root in data_roots))
-    run(ServiceSettings(host, port, TokenFile(tokens), records, rate), click.echo)
+    backends = Backends(store, storage, address, tuple(str(Path(root).expanduser()) for root in data_roots))
+    run(ServiceSettings(host, port, TokenFile(tokens), backends, rate), click.echo)
 
 
 def offer_server(group: click.Group) -> None:

@@ -17,7 +17,7 @@ from trainers.errors import Fault, InputError
 from trainers.losses.taxonomy import TAXONOMY
 
 if TYPE_CHECKING:
-    from study.commands.cached_answers import Known
+    from study.commands.cached_answers import StudyResults
 
 
 Study = StudySpec | str
@@ -42,7 +42,7 @@ def best(
 
     Raises: InputError for an unknown study, goal, metric, column or family.
     """
-    book = known_of(study, places).book
+    book = results_of(study, places).book
     asked = [part for part in (where, _of_family(family, book)) if part and part.strip()]
     # What a user wrote stays as it is where it stands alone: errors repeat it.
     where = " and ".join(f"({part})" for part in asked) if len(asked) > 1 else next(iter(asked), None)
@@ -82,12 +82,12 @@ def _of_family(family: str | None, book: CellBook) -> str | None:
 
 def table(study: Study, places: Places | None = None) -> list[dict[str, Any]]:
     """The paper's table 1 of the study, see ``analysis.results.table_one.table_one``."""
-    return known_of(study, places).table
+    return results_of(study, places).table
 
 
 def transition_map(study: Study, places: Places | None = None) -> dict[str, Any]:
     """Where ignoring turns into learning empty, see ``analysis.results.transition_map.transition_map``."""
-    return known_of(study, places).map
+    return results_of(study, places).map
 
 
 def trials(
@@ -97,7 +97,7 @@ def trials(
 
     Raises: InputError for an unknown study, state or column.
     """
-    found = known_of(study, places).trials
+    found = results_of(study, places).trials
     return found.entries(found.choose(where, state))
 
 
@@ -114,12 +114,12 @@ def tables_of(study: Study, places: Places | None = None) -> StudyTables:
     return read_tables(name_of(study), places or Places.find())
 
 
-def known_of(study: Study, places: Places | None = None) -> Known:
+def results_of(study: Study, places: Places | None = None) -> StudyResults:
     """The study as its store holds it now, and what is kept of it. Raises: InputError if the store does not know it."""
     # Here and not above: a tracking client takes seconds to import, and not every call needs it.
-    from study.commands.cached_answers import Known
+    from study.commands.cached_answers import StudyResults
 
-    return Known(name_of(study), places or Places.find())
+    return StudyResults(name_of(study), places or Places.find())
 
 
 def name_of(study: Study) -> str:

@@ -36,7 +36,7 @@ KEPT = "kept"
 T = TypeVar("T")
 
 
-class Known:
+class StudyResults:
     """A study's tables and answers, each read or computed when it is first asked for, with the same figures.
 
     Raises: InputError if the store does not answer or does not know the study.

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from types import FrameType
 
-from study.commands.sync import Records
+from study.commands.sync import StudySync
 from study.config.search_space import TrialMaker
 from study.config.spec import ResourceSpec, StudySpec
 from study.config.trial_params import setting_name, settings_of, varied_settings
@@ -25,7 +25,7 @@ from study.planning.plan import Plan, make_plan
 from study.storage.folders import STOP_FILE, Storage
 from study.storage.locations import Places
 from study.storage.study_record import keep_members
-from study.tracking.background import Courier
+from study.tracking.background import BackgroundSync
 from study.tracking.client import STORE_ERRORS, require_places
 from trainers.errors import DicestudyError, Fault, InputError
 from trainers.locks import BusyError, writing
@@ -119,7 +119,7 @@ class _Launch:
     ) -> None:
         self.plan, self.places, self.quiet, self.require_lease = plan, places, quiet, require_lease
         self.folder = places.storage.study(plan.study.name)
-        self.records = Records(plan, places, failed)
+        self.sync = StudySync(plan, places, failed)
         failures = sum(result.state == "FAILED" for result in plan.results.values())
         self.counts = Counts(plan.expected, done=len(plan.results) - failures, failed=failures)
         self.given: list[TrialSpec] = []
@@ -128,21 +128,23 @@ class _Launch:
 
     def run(self, engine: Engine) -> Launched:
         """Run what is missing; whatever happens, the study's run gets its ending."""
-        self.records.tracker.reopen(self.records.tracker.summary)
-        courier = Courier(self.records.delivery)
-        courier.start()
+        self.sync.tracker.reopen(self.sync.tracker.summary)
+        background_sync = BackgroundSync(self.sync.delivery)
+        background_sync.start()
         ending, reason = "STOPPED", "the launch broke off"
         try:
             with ProgressLine(self.counts, self.quiet) as line, _stop_on_signal(self.stop):
-                specs = self.records.delivery.specs
-                self._run_trials(engine, _listener(self.plan, specs, self.places.storage, courier, self.counts, line))
+                specs = self.sync.delivery.specs
+                self._run_trials(
+                    engine, _listener(self.plan, specs, self.places.storage, background_sync, self.counts, line)
+                )
             ending, reason = ("STOPPED", "stopped by a user") if self.stop.is_set() else ("DONE", "")
         finally:
-            courier.close()
+            background_sync.close()
             # Whoever took the study over writes its records now.
             self.require_lease()
             plan = self.plan.renewed(self.places.storage)
-            troubled = self.records.settle(plan, ending, reason)
+            troubled = self.sync.finalize(plan, ending, reason)
         # From the storage and not from what was heard: an ending can be told while the storage is away.
         failed = sum(result.state == "FAILED" for result in plan.results.values())
         return Launched(
@@ -175,7 +177,7 @@ class _Launch:
         study, ended = self.plan.study, set(self.plan.results)
 
         def announce(spec: TrialSpec) -> None:
-            self.records.delivery.add(spec)
+            self.sync.delivery.add(spec)
             if spec.key not in ended and (result := self.places.storage.result(spec.key)) is not None:
                 # Another study's, and this one's from now on.
                 ended.add(spec.key)
@@ -196,7 +198,7 @@ class _Launch:
         begun: dict[str, TrialSpec] = {spec.key: spec for spec in self.given}
 
         def hear(event: Event) -> None:
-            begun.setdefault(event.key, self.records.delivery.specs[event.key])
+            begun.setdefault(event.key, self.sync.delivery.specs[event.key])
             listen(event)
 
         try:
@@ -237,16 +239,21 @@ def _words_of(plan: Plan) -> str:
 
 
 def _listener(
-    plan: Plan, specs: Mapping[str, TrialSpec], storage: Storage, courier: Courier, counts: Counts, line: ProgressLine
+    plan: Plan,
+    specs: Mapping[str, TrialSpec],
+    storage: Storage,
+    background_sync: BackgroundSync,
+    counts: Counts,
+    line: ProgressLine,
 ) -> Listener:
-    """Pass the engine's events on to the courier and the progress line."""
+    """Pass the engine's events on to the background sync and the progress line."""
     varied = varied_settings(settings_of(spec) for spec in plan.shown)
     scores: dict[str, float] = {}
 
     def listen(event: Event) -> None:
         if event.kind in ("started", "epoch"):
             counts.running.add(event.key)
-            courier.send(event.key)
+            background_sync.send(event.key)
             if event.kind == "epoch":
                 counts.hear_epoch(event.key, specs[event.key].protocol.epochs)
             line.show()
@@ -266,7 +273,7 @@ def _listener(
         if result is None:
             if event.kind == "lost":
                 counts.lost.add(event.key)
-                courier.lose(event.key, event.reason)
+                background_sync.mark_lost(event.key, event.reason)
                 line.ended(f"lost    {name}: {event.reason}")
             return  # stopped before its end
         counts.seconds.append(result.all_seconds)
@@ -276,7 +283,7 @@ def _listener(
             counts.done += 1
             scores[name] = _mean_dsc(result)
             counts.best = "{} {:.2f}".format(*max(scores.items(), key=lambda entry: entry[1]))
-        courier.send(event.key)
+        background_sync.send(event.key)
         line.ended(f"{result.state.lower():7} {name}: {result.reason or _figures(result)}")
 
     return listen

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from study.commands.cached_answers import Known
+from study.commands.cached_answers import StudyResults
 from study.commands.publish import design_of, note_of, publish
 from study.planning.plan import Plan
 from study.storage.locations import Places
@@ -17,12 +17,12 @@ from study.tracking.writer import MlflowTracker
 from trainers.errors import InputError
 from trainers.locks import writing
 
-PAUSES = (1.0, 2.0, 4.0, 8.0)
-"""Seconds before the last words are tried again on a store that answers now and then."""
+RETRY_DELAYS_S = (1.0, 2.0, 4.0, 8.0)
+"""Delays [s] between retries of the final upload."""
 
 
-class Records:
-    """Brings the store up to date with the storage when it is made; ``settle`` gives every run its ending.
+class StudySync:
+    """Brings the store up to date with the storage when it is made; ``finalize`` gives every run its ending.
 
     begun_anew: keys of failed trials that are to be run once more.
     """
@@ -35,21 +35,21 @@ class Records:
         self.delivery = Delivery(plan.trials, places.storage, self.tracker, plan.shown if plan.is_search else ())
         self.tracker.mark_members(self.delivery.specs, self.delivery.cells)
         for key in begun_anew:
-            self.delivery.forget(key)
+            self.delivery.reset_run(key)
         # A driver killed earlier may have left runs behind the storage, or said to be running.
-        self.delivery.catch_up()
+        self.delivery.sync_all()
 
-    def settle(self, plan: Plan, ending: str, reason: str) -> str:
+    def finalize(self, plan: Plan, ending: str, reason: str) -> str:
         """Deliver what is missing and close every run; why the store lacks something, if it does."""
-        for pause in (*PAUSES, None):
+        for pause in (*RETRY_DELAYS_S, None):
             try:
-                self.tracker.look()
+                self.tracker.refresh()
                 # Whoever is still said to be running was stopped.
-                self.delivery.catch_up()
+                self.delivery.sync_all()
                 found = publish(plan, self.places, self.tracker)
                 self.delivery.close_cells(found.cells)
                 self.tracker.end(self.tracker.summary, ending, reason)
-                Known(plan.study.name, self.places).keep(found)
+                StudyResults(plan.study.name, self.places).keep(found)
             except InputError as error:
                 return str(error).splitlines()[0]
             except (*STORE_ERRORS, OSError) as error:
@@ -75,10 +75,10 @@ def sync(study: str, places: Places) -> dict[str, object]:
     with writing(places.storage.study(study), f"study {study}"):
         begun = [found for key in keys if (found := places.storage.spec(key)) is not None]
         plan = Plan(spec, tuple(begun), {}).renewed(places.storage)
-        records = Records(plan, places)
+        study_sync = StudySync(plan, places)
         whole = len(plan.results) == len(keys)
-        troubled = records.settle(
+        troubled = study_sync.finalize(
             plan, "DONE" if whole else "STOPPED", "" if whole else "not all of its trials are over"
         )
-        runs = sum(kind == "trial" and run.in_study for (kind, _), run in records.tracker.runs.items())
+        runs = sum(kind == "trial" and run.in_study for (kind, _), run in study_sync.tracker.runs.items())
     return {"study": study, "trials": len(begun), "runs": runs, "troubled": troubled}

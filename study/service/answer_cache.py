@@ -13,14 +13,14 @@ from functools import cached_property
 from typing import Any
 
 from study.service.problem_details import Problem, of_worker
-from study.service.worker_pool import Lane, Overdue, Reply
+from study.service.worker_pool import Reply, WorkerPool, WorkerTimeout
 
 MOST_KEPT = 256
 MOST_BYTES_KEPT = 64 * 2**20
 
 
 @dataclass(frozen=True)
-class Kind:
+class CachePolicy:
     """How one kind of answer is kept [s].
 
     looks: pause between two looks for a newer one, and ``shy`` times what the last look took; stale: from this age
@@ -28,7 +28,7 @@ class Kind:
     the worker is ended.
     """
 
-    lane: str
+    pool: str
     looks: float
     shy: float
     stale: float
@@ -37,9 +37,9 @@ class Kind:
     limit: float
 
 
-KINDS = {
-    **dict.fromkeys(("status", "studies"), Kind("storage", 1.0, 4.0, 3.0, 5.0, 30.0, 60.0)),
-    **dict.fromkeys(("best", "table", "map", "trials"), Kind("store", 2.0, 1.0, 60.0, 2.0, 30.0, 600.0)),
+CACHE_POLICIES = {
+    **dict.fromkeys(("status", "studies"), CachePolicy("storage", 1.0, 4.0, 3.0, 5.0, 30.0, 60.0)),
+    **dict.fromkeys(("best", "table", "map", "trials"), CachePolicy("store", 2.0, 1.0, 60.0, 2.0, 30.0, 600.0)),
 }
 
 
@@ -61,31 +61,31 @@ class Answer:
         return f'"{hashlib.sha256(self.body).hexdigest()[:16]}"'
 
 
-class Book:
+class AnswerCache:
     """All answers; for each question at most one look is under way."""
 
-    def __init__(self, lanes: dict[str, Lane]) -> None:
-        self._lanes = lanes
+    def __init__(self, pools: dict[str, WorkerPool]) -> None:
+        self._pools = pools
         self._kept: OrderedDict[str, Answer] = OrderedDict()
         self._looks: dict[str, tuple[float, asyncio.Task[Answer]]] = {}
 
     async def ask(self, task: str, study: str = "", **arguments: Any) -> Answer:
         """The answer to a question. Raises: Problem."""
-        kind, question = KINDS[task], json.dumps([task, study, arguments], sort_keys=True)
+        policy, question = CACHE_POLICIES[task], json.dumps([task, study, arguments], sort_keys=True)
         kept = self._kept.get(question)
         if kept is not None:
             self._kept.move_to_end(question)
             now = time.monotonic()
-            if now < kept.looked + kind.looks + kind.shy * kept.took:
+            if now < kept.looked + policy.looks + policy.shy * kept.took:
                 return kept
-        begun, look = self._look(kind, question, task, study, arguments)
+        begun, look = self._look(policy, question, task, study, arguments)
         if kept is None:
-            patience = kind.first
-        elif time.time() - kept.verified > kind.stale:
-            patience = kind.grace - (time.monotonic() - begun)
+            patience = policy.first
+        elif time.time() - kept.verified > policy.stale:
+            patience = policy.grace - (time.monotonic() - begun)
         else:
             return kept
-        return await self._wait(look, patience, kept, kind)
+        return await self._wait(look, patience, kept, policy)
 
     def forget(self, study: str) -> None:
         """What was known of a study's standing is out of date."""
@@ -94,14 +94,16 @@ class Book:
         ]:
             del self._kept[question]
 
-    async def _wait(self, look: asyncio.Task[Answer], patience: float, kept: Answer | None, kind: Kind) -> Answer:
+    async def _wait(
+        self, look: asyncio.Task[Answer], patience: float, kept: Answer | None, policy: CachePolicy
+    ) -> Answer:
         try:
             # Shielded: others wait for the same look, and the next request finds its answer.
             return await asyncio.wait_for(asyncio.shield(look), max(patience, 0))
         except TimeoutError:
             if kept is not None:
                 return kept
-            detail = f"this takes more than {kind.first:.0f} s; it goes on, ask again for what it finds"
+            detail = f"this takes more than {policy.first:.0f} s; it goes on, ask again for what it finds"
             raise Problem(503, detail, headers={"Retry-After": "5"}) from None
         except Problem as problem:
             if kept is not None and problem.status >= 500:
@@ -109,20 +111,22 @@ class Book:
             raise
 
     def _look(
-        self, kind: Kind, question: str, task: str, study: str, arguments: dict[str, Any]
+        self, policy: CachePolicy, question: str, task: str, study: str, arguments: dict[str, Any]
     ) -> tuple[float, asyncio.Task[Answer]]:
         if question not in self._looks:
-            look = asyncio.create_task(self._find(kind, question, task, study, arguments))
+            look = asyncio.create_task(self._find(policy, question, task, study, arguments))
             # Its end is heard even where nobody waits for it any more.
             look.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
             self._looks[question] = time.monotonic(), look
         return self._looks[question]
 
-    async def _find(self, kind: Kind, question: str, task: str, study: str, arguments: dict[str, Any]) -> Answer:
+    async def _find(
+        self, policy: CachePolicy, question: str, task: str, study: str, arguments: dict[str, Any]
+    ) -> Answer:
         kept, begun = self._kept.get(question), time.monotonic()
         known = {"known": kept.version} if kept is not None and kept.version else {}
         try:
-            reply = await have_done(self._lanes[kind.lane], task, study, {**arguments, **known}, kind.limit)
+            reply = await have_done(self._pools[policy.pool], task, study, {**arguments, **known}, policy.limit)
             now, took = time.time(), time.monotonic() - begun
             if reply.kind == "same" and kept is not None:
                 kept.verified, kept.looked, kept.took = now, time.monotonic(), took
@@ -156,11 +160,11 @@ class Book:
             self._kept.popitem(last=False)
 
 
-async def have_done(lane: Lane, task: str, study: str, arguments: dict[str, Any], limit: float) -> Reply:
+async def have_done(pool: WorkerPool, task: str, study: str, arguments: dict[str, Any], limit: float) -> Reply:
     """Have a task done by a worker. Raises: Problem for whatever else becomes of it."""
     try:
-        reply = await lane.ask(task, study, arguments, limit)
-    except Overdue:
+        reply = await pool.ask(task, study, arguments, limit)
+    except WorkerTimeout:
         raise Problem(
             503, f"no answer within {limit:.0f} s: the store or the storage hangs", headers={"Retry-After": "30"}
         ) from None

@@ -6,14 +6,14 @@ import time
 from typing import Any
 
 from study.commands.answers import rank
-from study.commands.cached_answers import Known
+from study.commands.cached_answers import StudyResults
 from study.storage.locations import Places
 from study.tracking.reader import version_of
 
 STUDIES_KEPT = 2
-LOOK_S = 1.0
+VERSION_CHECK_S = 1.0
 """Seconds between two looks at a study's version."""
-REST = 2.0
+READ_PAUSE_FACTOR = 2.0
 """A study is read anew after a pause of so many times what reading took: a running one changes all the time."""
 
 
@@ -22,7 +22,7 @@ class Reading:
 
     def __init__(self, places: Places) -> None:
         self.places = places
-        self._known: dict[str, Known] = {}
+        self._results: dict[str, StudyResults] = {}
         self._looked: dict[str, float] = {}
         self._rested: dict[str, float] = {}
 
@@ -53,29 +53,29 @@ class Reading:
 
         return _unless(found, known, page)
 
-    def _find(self, study: str) -> Known:
+    def _find(self, study: str) -> StudyResults:
         """The study as it is now, or a little ago where reading it takes long."""
         now = time.monotonic()
-        known = self._known.get(study)
-        if known is not None and now < max(self._looked[study] + LOOK_S, self._rested[study]):
+        known = self._results.get(study)
+        if known is not None and now < max(self._looked[study] + VERSION_CHECK_S, self._rested[study]):
             return known
         begun = time.monotonic()
         version = version_of(study, self.places)
         if known is None or version != known.version:
             # Let go of the old one first: two at once would take twice the memory.
-            known = self._known.pop(study, None) and None
-            while len(self._known) >= STUDIES_KEPT:
-                self._known.pop(next(iter(self._known)))
-            known = self._known[study] = Known(study, self.places, version)
+            known = self._results.pop(study, None) and None
+            while len(self._results) >= STUDIES_KEPT:
+                self._results.pop(next(iter(self._results)))
+            known = self._results[study] = StudyResults(study, self.places, version)
             # Read now, so that it is known how long it takes.
             known.book  # noqa: B018
             took = time.monotonic() - begun
-            self._rested[study] = time.monotonic() + REST * took
+            self._rested[study] = time.monotonic() + READ_PAUSE_FACTOR * took
         self._looked[study] = time.monotonic()
         return known
 
 
-def _unless(found: Known, known: str, compute: Any) -> tuple[dict[str, Any], Any]:
+def _unless(found: StudyResults, known: str, compute: Any) -> tuple[dict[str, Any], Any]:
     """The answer, or only that it is the one that is known."""
     if found.version == known:
         return {"kind": "same", "version": known}, None

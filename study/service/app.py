@@ -11,19 +11,19 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 
 from study.service import problem_details as problems
-from study.service.answer_cache import Book
+from study.service.answer_cache import AnswerCache
 from study.service.docs_page import router as pages
 from study.service.event_stream import Streams
 from study.service.health import Readiness
-from study.service.middleware import Guard
+from study.service.middleware import SecurityMiddleware
 from study.service.openapi import describe
 from study.service.routes import router as routes
 from study.service.settings import ServiceSettings
-from study.service.worker_pool import Lane
+from study.service.worker_pool import WorkerPool
 from trainers.errors import Fault, InputError
 
 WORKERS = {"storage": 1, "store": 2, "launch": 1}
-"""Of each lane: looking at the storage, reading the store and computing, checking and launching."""
+"""Of each pool: looking at the storage, reading the store and computing, checking and launching."""
 SECONDS_TO_STOP = 3
 
 
@@ -33,16 +33,16 @@ def make_app(settings: ServiceSettings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        lanes = {name: Lane(settings.records, workers) for name, workers in WORKERS.items()}
-        book = Book(lanes)
-        app.state.settings, app.state.lanes, app.state.book = settings, lanes, book
-        app.state.streams, app.state.readiness = Streams(book), Readiness(settings.records)
+        pools = {name: WorkerPool(settings.backends, workers) for name, workers in WORKERS.items()}
+        cache = AnswerCache(pools)
+        app.state.settings, app.state.pools, app.state.cache = settings, pools, cache
+        app.state.streams, app.state.readiness = Streams(cache), Readiness(settings.backends)
         try:
             yield
         finally:
             app.state.readiness.close()
-            for lane in lanes.values():
-                await lane.close()
+            for pool in pools.values():
+                await pool.close()
 
     app = FastAPI(
         title="dicestudy",
@@ -55,7 +55,7 @@ def make_app(settings: ServiceSettings) -> FastAPI:
     problems.install(app, (routes, pages))
     app.include_router(routes)
     app.include_router(pages)
-    app.add_middleware(Guard, settings=settings)
+    app.add_middleware(SecurityMiddleware, settings=settings)
     describe(app)
     return app
 

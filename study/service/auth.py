@@ -19,7 +19,7 @@ RIGHTS = ("read", "write")
 FEWEST_CHARACTERS = 16
 FORM = "NAME read|write TOKEN, where TOKEN is the token or sha256:HEX"
 ENVIRONMENT = "DICESTUDY_TOKEN"
-LOOK_S = 1.0
+RELOAD_S = 1.0
 """Seconds between two looks at a file of tokens."""
 log = logging.getLogger(__name__)
 
@@ -80,7 +80,7 @@ class TokenFile:
         return self._found.holder(presented)
 
     def _look(self) -> None:
-        if time.monotonic() < self._looked + LOOK_S:
+        if time.monotonic() < self._looked + RELOAD_S:
             return
         self._looked = time.monotonic()
         stamp = _stamp(self._path)

@@ -8,29 +8,29 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator
 
-from study.service.answer_cache import Book
+from study.service.answer_cache import AnswerCache
 from study.service.problem_details import Problem
 
 MOST_STREAMS = 64
 MOST_STREAMS_A_CLIENT = 8
-LOOK_S = 1.0
+POLL_S = 1.0
 SIGN_OF_LIFE_S = 15.0
 """Proxies close connections that say nothing for a minute."""
 OVER = ("done", "stopped")
 
 
 class Streams:
-    """All open streams; they share the looks at a study through the book."""
+    """All open streams; they share the looks at a study through the cache."""
 
-    def __init__(self, book: Book) -> None:
-        self._book = book
+    def __init__(self, cache: AnswerCache) -> None:
+        self._cache = cache
         self._open: Counter[str] = Counter()
 
     async def begin(self, study: str, client: str) -> AsyncIterator[bytes]:
         """A stream of ``status`` events, one a change, until the study is over. Raises: Problem before the first."""
         if self._open[client] >= MOST_STREAMS_A_CLIENT or self._open.total() >= MOST_STREAMS:
             raise Problem(429, "too many open streams; close one", headers={"Retry-After": "10"})
-        first = (await self._book.ask("status", study)).body
+        first = (await self._cache.ask("status", study)).body
         return self._run(study, client, first)
 
     async def _run(self, study: str, client: str, body: bytes) -> AsyncIterator[bytes]:
@@ -46,9 +46,9 @@ class Streams:
                 elif time.monotonic() - said > SIGN_OF_LIFE_S:
                     said = time.monotonic()
                     yield b": still here\n\n"
-                await asyncio.sleep(LOOK_S)
+                await asyncio.sleep(POLL_S)
                 try:
-                    body = (await self._book.ask("status", study)).body
+                    body = (await self._cache.ask("status", study)).body
                 except Problem as problem:
                     if problem.status < 500:
                         return  # the study is gone

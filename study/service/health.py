@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from study.service.settings import Records
+from study.service.settings import Backends
 
 PATIENCE_S = 3.0
 KEPT_S = 2.0
@@ -25,13 +25,13 @@ DEFAULT_PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
 class Readiness:
     """Answers of ``/readyz``; asked often, it looks only every ``KEPT_S`` seconds, and once at a time."""
 
-    def __init__(self, records: Records) -> None:
-        store = records.store or os.environ.get("DICESTUDY_STORE") or ""
-        storage = records.storage or os.environ.get("DICESTUDY_STORAGE") or "dicestudy-data"
+    def __init__(self, backends: Backends) -> None:
+        store = backends.store or os.environ.get("DICESTUDY_STORE") or ""
+        storage = backends.storage or os.environ.get("DICESTUDY_STORAGE") or "dicestudy-data"
         self._looks: dict[str, Callable[[], str]] = {
             "store": lambda: _store_fault(store),
             "storage": lambda: _storage_fault(Path(storage)),
-            "cluster": lambda: _cluster_fault(records.address),
+            "cluster": lambda: _cluster_fault(backends.address),
         }
         # As many threads as there are things to look at: one that hangs holds up none of the others.
         self._threads = ThreadPoolExecutor(len(self._looks), "readiness")

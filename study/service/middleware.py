@@ -28,7 +28,7 @@ HEADERS = ((b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"no-re
 log = logging.getLogger("dicestudy.service")
 
 
-class Guard:
+class SecurityMiddleware:
     """Checks the host, the token, its rights, the rate and the size, in this order, and writes the log.
 
     A line of the log: who, method, path as it came, status, milliseconds. Never a header.

@@ -14,7 +14,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from study.config.messages import unknown
-from study.service.answer_cache import Answer, Book, have_done, uninterrupted
+from study.service.answer_cache import Answer, AnswerCache, have_done, uninterrupted
 from study.service.event_stream import Streams
 from study.service.openapi import EXAMPLE_FILE, HEADERS, PAGED, answers
 from study.service.problem_details import Problem
@@ -30,9 +30,9 @@ from study.service.schemas import (
     StopShape,
     TrialShape,
 )
-from study.service.settings import Records
-from study.service.upload_limits import NAME, sift
-from study.service.worker_pool import Lane
+from study.service.settings import Backends
+from study.service.upload_limits import NAME, check_upload
+from study.service.worker_pool import WorkerPool
 from trainers.errors import InputError
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
@@ -90,7 +90,7 @@ Limit = Annotated[int, Query(ge=1, le=1000, description="How many at most.")]
 @router.get("/studies", tags=["studies"], response_model=list[StatusShape], responses=answers(422, 503, headers=PAGED))
 async def studies(request: Request, offset: Offset = 0, limit: Limit = 100) -> Response:
     """Where every study on the storage stands, by name."""
-    found = await _book(request).ask("studies")
+    found = await _cache(request).ask("studies")
     every = json.loads(found.body)
     body = json.dumps(every[offset : offset + limit], ensure_ascii=False).encode()
     page = Answer(body, "", len(every), found.read, found.verified, found.looked, found.took)
@@ -131,14 +131,14 @@ async def post(
     """Check, store and launch a study file; posted again, it continues, and nothing is done twice."""
     text = await _text(request)
     try:
-        await asyncio.to_thread(sift, text, _records(request).data_roots)
+        await asyncio.to_thread(check_upload, text, _backends(request).data_roots)
     except InputError as error:
         raise Problem(422, "", [vars(fault) for fault in error.faults]) from None
     arguments = {"text": text, "check": check, "retry_failed": retry_failed}
-    reply = await uninterrupted(have_done(_lane(request, "launch"), "post", "", arguments, LAUNCH_LIMIT_S))
+    reply = await uninterrupted(have_done(_pool(request, "launch"), "post", "", arguments, LAUNCH_LIMIT_S))
     name = json.loads(reply.body)["study"]
     if not check:
-        _book(request).forget(name)
+        _cache(request).forget(name)
     headers = {} if check else {"Location": f"/studies/{name}"}
     return Response(reply.body, 200 if check else 202, headers, "application/json")
 
@@ -148,7 +148,7 @@ async def post(
 )
 async def status(request: Request, name: Name) -> Response:
     """Where a study stands: counts, time left [s], failures with reasons."""
-    return _show(request, await _book(request).ask("status", name))
+    return _show(request, await _cache(request).ask("status", name))
 
 
 @router.get(
@@ -180,8 +180,8 @@ async def events(request: Request, name: Name) -> StreamingResponse:
 )
 async def stop(request: Request, name: Name) -> Response:
     """Ask a running study to end; its trials keep their checkpoints."""
-    reply = await uninterrupted(have_done(_lane(request, "launch"), "stop", name, {}, LAUNCH_LIMIT_S))
-    _book(request).forget(name)
+    reply = await uninterrupted(have_done(_pool(request, "launch"), "stop", name, {}, LAUNCH_LIMIT_S))
+    _cache(request).forget(name)
     return Response(reply.body, 202, media_type="application/json")
 
 
@@ -211,7 +211,7 @@ async def best(
     top: Annotated[int, Query(ge=1, le=1000, description="How many.")] = 5,
 ) -> Response:
     """The best cells, with intervals, and which differ significantly from the first."""
-    found = await _book(request).ask("best", name, goal=goal, metric=metric, where=where, top=top)
+    found = await _cache(request).ask("best", name, goal=goal, metric=metric, where=where, top=top)
     return _show(request, found)
 
 
@@ -223,7 +223,7 @@ async def best(
 )
 async def table(request: Request, name: Name, offset: Offset = 0, limit: Limit = 1000) -> Response:
     """The paper's table 1 of the study."""
-    found = await _book(request).ask("table", name, offset=offset, limit=limit)
+    found = await _cache(request).ask("table", name, offset=offset, limit=limit)
     return _show(request, found, offset, limit)
 
 
@@ -232,7 +232,7 @@ async def table(request: Request, name: Name, offset: Offset = 0, limit: Limit =
 )
 async def map_(request: Request, name: Name) -> Response:
     """Where ignoring turns into learning empty."""
-    return _show(request, await _book(request).ask("map", name))
+    return _show(request, await _cache(request).ask("map", name))
 
 
 @router.get(
@@ -252,7 +252,7 @@ async def trials(
     limit: Limit = 100,
 ) -> Response:
     """The trials that are over, in the order of their settings."""
-    found = await _book(request).ask("trials", name, where=where, state=state, offset=offset, limit=limit)
+    found = await _cache(request).ask("trials", name, where=where, state=state, offset=offset, limit=limit)
     return _show(request, found, offset, limit)
 
 
@@ -312,16 +312,16 @@ async def _text(request: Request) -> str:
         raise Problem(422, "", [{"where": NAME, "fault": "is not UTF-8 text", "remedy": "save it as UTF-8"}]) from None
 
 
-def _book(request: Request) -> Book:
-    book: Book = request.app.state.book
-    return book
+def _cache(request: Request) -> AnswerCache:
+    cache: AnswerCache = request.app.state.cache
+    return cache
 
 
-def _lane(request: Request, name: str) -> Lane:
-    lane: Lane = request.app.state.lanes[name]
-    return lane
+def _pool(request: Request, name: str) -> WorkerPool:
+    pool: WorkerPool = request.app.state.pools[name]
+    return pool
 
 
-def _records(request: Request) -> Records:
-    records: Records = request.app.state.settings.records
-    return records
+def _backends(request: Request) -> Backends:
+    backends: Backends = request.app.state.settings.backends
+    return backends

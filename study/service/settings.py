@@ -17,7 +17,7 @@ PORT = 8000
 
 
 @dataclass(frozen=True)
-class Records:
+class Backends:
     """Where the workers find records, as every command does: None for the environment, or its default."""
 
     store: str | None = None
@@ -35,14 +35,14 @@ class ServiceSettings:
     host: str = "127.0.0.1"
     port: int = PORT
     tokens: Tokens | TokenFile = field(default_factory=Tokens)
-    records: Records = Records()
+    backends: Backends = Backends()
     rate: str = "6000/minute"
 
     def require(self) -> None:
         """See that the settings are safe together. Raises: InputError with every fault."""
         faults = [
             Fault(f"--data-root {root}", "is no folder", "name an existing one")
-            for root in self.records.data_roots
+            for root in self.backends.data_roots
             if not Path(root).expanduser().is_dir()
         ]
         if not self.tokens and not is_loopback(self.host):

@@ -13,9 +13,9 @@ from study.config.spec import StudySpec
 from study.execution.detached import launch_detached, require_idle
 from study.planning.data import check_settings
 from study.planning.plan import make_plan
-from study.service.settings import Records
+from study.service.settings import Backends
 from study.service.status_tasks import POSTED_FILE
-from study.service.upload_limits import NAME, sift, stray
+from study.service.upload_limits import NAME, check_upload, path_outside_roots
 from study.storage.locations import Places
 from trainers.atomic_files import write_text_whole
 from trainers.data.base import DataSpec
@@ -27,19 +27,19 @@ MOST_VOXELS = 2**24
 """Of a generated case."""
 
 
-def take(places: Places, records: Records, text: str, check: bool, retry_failed: bool) -> dict[str, Any]:
+def submit_study(places: Places, backends: Backends, text: str, check: bool, retry_failed: bool) -> dict[str, Any]:
     """Check a posted study and launch it; what will run, and as what. check: launch nothing.
 
     Raises: InputError with every fault; DicestudyError if the study is running.
     """
-    study = read(text, records.data_roots)
+    study = read(text, backends.data_roots)
     plan = make_plan(study, places.storage)
     check_settings(plan.shown)
     found: dict[str, Any] = {"study": study.name, **plan.as_dict()}
     if check:
         return found
     write_text_whole(require_idle(study.name, places) / POSTED_FILE, text)
-    begun = launch_detached(study, text, places, records.address, retry_failed)
+    begun = launch_detached(study, text, places, backends.address, retry_failed)
     return {**found, "id": begun.id, "where": begun.where}
 
 
@@ -48,21 +48,21 @@ def read(text: str, roots: tuple[str, ...]) -> StudySpec:
 
     Raises: InputError with what is wrong.
     """
-    sift(text, roots)
+    check_upload(text, roots)
     study = parse_study(text, NAME)
     # The splits before the trials: these read them.
-    faults = list(_stray_paths({"splits": study.splits}, roots))
+    faults = list(_paths_outside({"splits": study.splits}, roots))
     if not faults:
         sources = {spec.data.model_dump_json(): spec.data for spec in sample_trials(study, lambda _: "")}
         for source in sources.values():
-            faults += _stray_paths({f"data.{name}": value for name, value in source}, roots)
+            faults += _paths_outside({f"data.{name}": value for name, value in source}, roots)
             faults += _too_large(source)
     if faults:
         raise InputError(list(dict.fromkeys(faults)))
     return study
 
 
-def _stray_paths(named: dict[str, Any], roots: tuple[str, ...]) -> Iterator[Fault]:
+def _paths_outside(named: dict[str, Any], roots: tuple[str, ...]) -> Iterator[Fault]:
     """Paths that do not lie, links followed, below a folder that the operator named."""
     allowed = [Path(root).expanduser().resolve() for root in roots]
     for name, path in named.items():
@@ -74,7 +74,7 @@ def _stray_paths(named: dict[str, Any], roots: tuple[str, ...]) -> Iterator[Faul
         except (OSError, RuntimeError, ValueError):  # a loop of links, a user that is not there, a null byte
             inside = False
         if not inside:
-            yield stray(name, path, roots)
+            yield path_outside_roots(name, path, roots)
 
 
 def _too_large(source: DataSpec) -> Iterator[Fault]:

@@ -1,4 +1,4 @@
-"""What a posted text must be before anybody reads it as a study: small in every sense, without stray paths.
+"""What a posted text must be before it is read as a study: small in every sense, its paths inside the roots.
 
 Quick and light, so that the service itself does it; nothing is opened, and no link is followed.
 """
@@ -29,7 +29,7 @@ PATHS = ("root", "grades", "cases")
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
-def sift(text: str, roots: tuple[str, ...]) -> None:
+def check_upload(text: str, roots: tuple[str, ...]) -> None:
     """Refuse a text that grows or sinks while it is read, has too many trials, or names a path out of ``roots``.
 
     What is wrong with it as YAML or as a study is told, with its line, by who reads it.
@@ -46,12 +46,12 @@ def sift(text: str, roots: tuple[str, ...]) -> None:
         raise InputError(
             Fault(NAME, f"{count:,} trials, expected at most {MOST_TRIALS:,}", "make several studies of it")
         )
-    faults = [stray(name, path, roots) for name, path in _paths(value) if not _seems_inside(path, roots)]
+    faults = [path_outside_roots(name, path, roots) for name, path in _paths(value) if not _seems_inside(path, roots)]
     if faults:
         raise InputError(faults)
 
 
-def stray(name: str, path: str | Path, roots: tuple[str, ...]) -> Fault:
+def path_outside_roots(name: str, path: str | Path, roots: tuple[str, ...]) -> Fault:
     """The fault of a path that the service may not open."""
     known = ", ".join(roots) or "none, generated sources only"
     fault = f"{str(path)[:200]!r} is not below a folder that this service reads, known: {known}"

@@ -13,7 +13,7 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
-from study.service.settings import Records
+from study.service.settings import Backends
 from trainers.errors import DicestudyError, InputError
 
 
@@ -25,7 +25,7 @@ def main() -> None:
     # Answering requests, and the trials of this machine, go before computing.
     os.nice(5)
     given = json.loads(sys.stdin.buffer.readline())
-    tasks = make_tasks(Records(**{**given, "data_roots": tuple(given["data_roots"])}))
+    tasks = make_tasks(Backends(**{**given, "data_roots": tuple(given["data_roots"])}))
     for line in sys.stdin.buffer:
         asked = json.loads(line)
         about, body = perform(tasks[asked["task"]], asked["study"], asked["arguments"])
@@ -37,12 +37,12 @@ Task = Callable[..., tuple[dict[str, Any], Any]]
 """Takes a study's name and arguments; gives what is to be told about the answer, and the answer."""
 
 
-def make_tasks(records: Records) -> dict[str, Task]:
+def make_tasks(backends: Backends) -> dict[str, Task]:
     """Every task by name; what a task needs is imported when it is first asked for."""
     # Here and not above: the service itself imports this package, and must not wait for any of it.
     from study.storage.locations import Places
 
-    places = Places.find(records.store, records.storage)
+    places = Places.find(backends.store, backends.storage)
     kept: dict[str, Any] = {}
 
     def reading() -> Any:
@@ -56,13 +56,13 @@ def make_tasks(records: Records) -> dict[str, Task]:
         if "watching" not in kept:
             from study.service.status_tasks import Watching
 
-            kept["watching"] = Watching(places, records.address)
+            kept["watching"] = Watching(places, backends.address)
         return kept["watching"]
 
     def post(_: str, **arguments: Any) -> tuple[dict[str, Any], Any]:
-        from study.service.submit_task import take
+        from study.service.submit_task import submit_study
 
-        return {}, take(places, records, **arguments)
+        return {}, submit_study(places, backends, **arguments)
 
     return {
         **{name: (lambda *a, name=name, **k: getattr(reading(), name)(*a, **k)) for name in READINGS},

@@ -12,7 +12,7 @@ from typing import Any
 
 from study.service.auth import ENVIRONMENT
 from study.service.problem_details import Problem
-from study.service.settings import Records
+from study.service.settings import Backends
 
 IDLE_S = 300.0
 """Without a task for so long, a worker ends, and its memory with it."""
@@ -34,12 +34,12 @@ class Reply:
         return str(self.about["kind"])
 
 
-class Overdue(Exception):  # noqa: N818 - no fault of its own
+class WorkerTimeout(Exception):  # noqa: N818 - the name of a condition, as asyncio.TimeoutError
     """A worker took longer than its task may, and was ended."""
 
 
 @dataclass
-class Slot:
+class WorkerSlot:
     """Room for one worker. study: whose tables it holds; waiting: tasks that stand in line, and the one at work."""
 
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -49,17 +49,17 @@ class Slot:
     ends: asyncio.TimerHandle | None = None
 
 
-class Lane:
+class WorkerPool:
     """Workers for one kind of task, so that tasks of another kind never wait for these."""
 
-    def __init__(self, records: Records, workers: int) -> None:
-        self._records = records
-        self._slots = [Slot() for _ in range(workers)]
+    def __init__(self, backends: Backends, workers: int) -> None:
+        self._backends = backends
+        self._slots = [WorkerSlot() for _ in range(workers)]
 
     async def ask(self, task: str, study: str, arguments: dict[str, Any], patience: float) -> Reply:
         """Have a task done. patience: seconds until its worker is ended.
 
-        Raises: Overdue; Problem if too many wait already.
+        Raises: WorkerTimeout; Problem if too many wait already.
         """
         if sum(slot.waiting for slot in self._slots) >= MOST_WAITING:
             raise Problem(503, "too many requests wait for the store; come again", headers={"Retry-After": "5"})
@@ -76,14 +76,16 @@ class Lane:
         for slot in self._slots:
             await _end(slot)
 
-    def _choose(self, study: str) -> Slot:
+    def _choose(self, study: str) -> WorkerSlot:
         """The worker that has the study's tables, else the one with the least to do, running ones first."""
         for slot in self._slots:
             if study and slot.study == study and slot.process is not None:
                 return slot
         return min(self._slots, key=lambda slot: (slot.waiting, slot.process is None))
 
-    async def _have_done(self, slot: Slot, task: str, study: str, arguments: dict[str, Any], patience: float) -> Reply:
+    async def _have_done(
+        self, slot: WorkerSlot, task: str, study: str, arguments: dict[str, Any], patience: float
+    ) -> Reply:
         if slot.ends is not None:
             slot.ends.cancel()
         try:
@@ -93,7 +95,7 @@ class Lane:
             await _end(slot)
             if isinstance(error, asyncio.CancelledError):
                 raise
-            raise Overdue from None
+            raise WorkerTimeout from None
         except (OSError, asyncio.IncompleteReadError, json.JSONDecodeError):
             await _end(slot)
             return Reply({"kind": "broken"}, b"")
@@ -102,9 +104,9 @@ class Lane:
         slot.ends = loop.call_later(IDLE_S, lambda: loop.create_task(_retire(slot)))
         return reply
 
-    async def _exchange(self, slot: Slot, task: str, study: str, arguments: dict[str, Any]) -> Reply:
+    async def _exchange(self, slot: WorkerSlot, task: str, study: str, arguments: dict[str, Any]) -> Reply:
         if slot.process is None or slot.process.returncode is not None:
-            slot.process, slot.study = await _start(self._records), ""
+            slot.process, slot.study = await _start(self._backends), ""
         process = slot.process
         assert process.stdin is not None
         assert process.stdout is not None
@@ -115,7 +117,7 @@ class Lane:
         return Reply(about, await process.stdout.readexactly(about["length"]))
 
 
-async def _start(records: Records) -> asyncio.subprocess.Process:
+async def _start(backends: Backends) -> asyncio.subprocess.Process:
     # A worker needs no token, and hands none on to the launches that it starts.
     environment = {name: value for name, value in os.environ.items() if name != ENVIRONMENT}
     process = await asyncio.create_subprocess_exec(
@@ -129,16 +131,16 @@ async def _start(records: Records) -> asyncio.subprocess.Process:
     )
     assert process.stdin is not None
     # Not among its arguments, which every user of the machine can read: a store's address may hold a password.
-    process.stdin.write(json.dumps(asdict(records)).encode() + b"\n")
+    process.stdin.write(json.dumps(asdict(backends)).encode() + b"\n")
     return process
 
 
-async def _retire(slot: Slot) -> None:
+async def _retire(slot: WorkerSlot) -> None:
     async with slot.turn:
         await _end(slot)
 
 
-async def _end(slot: Slot) -> None:
+async def _end(slot: WorkerSlot) -> None:
     process, slot.process, slot.study = slot.process, None, ""
     if slot.ends is not None:
         slot.ends.cancel()

@@ -7,10 +7,10 @@ import threading
 import time
 from contextlib import suppress
 
-from study.tracking.delivery import CELLS_SHARE, REST, Delivery
+from study.tracking.delivery import CELL_TIME_SHARE, COOLDOWN_S, Delivery
 
 
-class Courier(threading.Thread):
+class BackgroundSync(threading.Thread):
     """Delivers in the background, so that a slow server never holds up a trial.
 
     ``send`` names a trial with news; ``close`` waits for all that was sent. What a server does not take is
@@ -18,7 +18,7 @@ class Courier(threading.Thread):
     """
 
     def __init__(self, delivery: Delivery) -> None:
-        super().__init__(name="courier", daemon=True)
+        super().__init__(name="background_sync", daemon=True)
         self.delivery = delivery
         self._news: queue.Queue[str | None] = queue.Queue()
         self._pending: set[str] = set()
@@ -31,7 +31,7 @@ class Courier(threading.Thread):
             self._pending.add(key)
             self._news.put(key)
 
-    def lose(self, key: str, reason: str) -> None:
+    def mark_lost(self, key: str, reason: str) -> None:
         """The engine gave a trial up."""
         # A storage that is away now has the trial's epochs, and no more is needed to try it again.
         with suppress(OSError):
@@ -46,22 +46,22 @@ class Courier(threading.Thread):
                 continue
             try:
                 if self._resting_until:
-                    self.delivery.tracker.look()
+                    self.delivery.tracker.refresh()
                     self._resting_until = 0.0
-                self.delivery.deliver(key)
+                self.delivery.sync_trial(key)
                 self._refresh_cells()
             except Exception:
                 # Whatever it was, the launch's last look delivers the same again, and says what is wrong.
                 # A server that is away costs seconds a call; asking for each trial would hold up the end.
-                self._resting_until = time.monotonic() + REST
+                self._resting_until = time.monotonic() + COOLDOWN_S
 
     def _refresh_cells(self) -> None:
         """Bring cells up to date while no news waits, and a few of them while some does."""
         while self.delivery.stale:
             now = time.monotonic()
-            if not self._news.empty() and self._refreshing > CELLS_SHARE * (now - self._begun):
+            if not self._news.empty() and self._refreshing > CELL_TIME_SHARE * (now - self._begun):
                 break
-            self.delivery.refresh()
+            self.delivery.refresh_cell()
             self._refreshing += time.monotonic() - now
 
     def close(self) -> None:

@@ -23,9 +23,9 @@ from study.tracking.writer import MlflowTracker, TrackedRun
 from trainers.result import CASES_FILE, TrialResult
 from trainers.spec import TrialSpec
 
-CELLS_SHARE = 0.1
-"""Share of its time that a courier with news in hand spends on cells, which settling tells everything anyway."""
-REST = 60.0
+CELL_TIME_SHARE = 0.1
+"""Share of its time that the background sync spends on cells while trials wait; `finalize` writes all of them."""
+COOLDOWN_S = 60.0
 """Seconds without a call to a store that has just failed."""
 
 
@@ -57,7 +57,7 @@ class Delivery:
             self.cells[spec.cell].append(spec)
             self.specs[spec.key] = spec
 
-    def deliver(self, key: str, running: bool = True) -> None:
+    def sync_trial(self, key: str, running: bool = True) -> None:
         """Bring the server up to date about one trial. running: it is in an engine's hands right now."""
         spec = self.specs[key]
         result = self.storage.result(key)
@@ -83,17 +83,17 @@ class Delivery:
         elif not running:
             self.tracker.end(run, "STOPPED", "ended before its last epoch; goes on when launched again")
 
-    def forget(self, key: str) -> None:
+    def reset_run(self, key: str) -> None:
         """A failed trial is to be run anew."""
         if (run := self.tracker.runs.get(("trial", key))) is not None:
-            self.tracker.forget(run)
+            self.tracker.reset_run(run)
 
-    def catch_up(self) -> None:
+    def sync_all(self) -> None:
         """Deliver what the storage holds of every trial, none of which is running; end what nobody runs."""
         for key in self.specs:
-            self.deliver(key, running=False)
+            self.sync_trial(key, running=False)
 
-    def refresh(self) -> None:
+    def refresh_cell(self) -> None:
         """Tell one of the stale cells, the one that has waited longest, what its finished trials say by themselves."""
         cell = next(iter(self.stale))
         del self.stale[cell]
@@ -123,7 +123,7 @@ class Delivery:
         epochs: list[dict[str, Any]],
     ) -> None:
         if run.state == "FAILED":  # its own fault, so it began anew
-            self.tracker.forget(run)
+            self.tracker.reset_run(run)
         self.tracker.log_file(run, self.storage.trial(spec.key) / CASES_FILE)
         self.tracker.log(
             run,

@@ -64,9 +64,9 @@ class MlflowTracker:
         self.study = study
         self.experiment = self._experiment(artifact_root)
         self.runs: dict[tuple[str, str], TrackedRun] = {}
-        self.look()
+        self.refresh()
 
-    def look(self) -> None:
+    def refresh(self) -> None:
         """Take in what the server has now; of runs made twice all but one are deleted.
 
         Twice comes of a request whose answer was lost, and that was then asked again. A database that crashed may
@@ -187,13 +187,13 @@ class MlflowTracker:
         if run.state == RUNNING:
             return
         if run.state == "FAILED":  # its own fault, so it begins anew
-            self.forget(run)
+            self.reset_run(run)
             return
         self.log(run, tags={STATE: RUNNING, REASON: ""})
         self.client.update_run(run.run_id, RUNNING)
         run.state = RUNNING
 
-    def forget(self, run: TrackedRun) -> None:
+    def reset_run(self, run: TrackedRun) -> None:
         """Let the run of a failed trial begin anew; what its earlier life logged stays in its metrics' history."""
         self.log(run, tags={STATE: RUNNING, REASON: "", EPOCHS: "0"})
         self.client.update_run(run.run_id, RUNNING)

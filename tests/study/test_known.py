@@ -7,7 +7,7 @@ import pytest
 
 from study.commands import cached_answers as known
 from study.commands.answers import best, table, transition_map, trials
-from study.commands.cached_answers import KEPT, Known
+from study.commands.cached_answers import KEPT, StudyResults
 from study.commands.launch import INLINE, launch
 from study.config.load import parse_study
 from study.execution.inline import InlineEngine
@@ -133,4 +133,4 @@ def test_a_storage_that_cannot_be_written_to_keeps_nothing(finished, tmp_path):
     (folder / KEPT).touch()
     (folder / KEPT_ROWS).mkdir()
     assert answers_of("small", places) == wanted
-    assert Known("small", places).trials.entries([0]) == trials("small", places=places)[:1]
+    assert StudyResults("small", places).trials.entries([0]) == trials("small", places=places)[:1]

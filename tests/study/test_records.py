@@ -7,7 +7,7 @@ import time
 import pytest
 from mlflow import MlflowClient
 
-from study.commands.sync import Records, sync
+from study.commands.sync import StudySync, sync
 from study.config.load import parse_study
 from study.config.presets import preset_text
 from study.planning.plan import make_plan
@@ -97,11 +97,11 @@ def test_a_study_is_kept_as_it_was_launched(name, places):
 
 @pytest.mark.parametrize("noticed", ["by a refusal", "at the end"])
 def test_what_a_crashed_database_had_confirmed_and_lost_is_told_again(elsewhere, monkeypatch, noticed):
-    monkeypatch.setattr(background, "REST", 0.0)
+    monkeypatch.setattr(background, "COOLDOWN_S", 0.0)
     sync("small", elsewhere)
     told = records(elsewhere.store)
     plan = make_plan(kept_study("small", elsewhere), elsewhere.storage)
-    kept = Records(plan, elsewhere)
+    kept = StudySync(plan, elsewhere)
     spec = plan.trials[0]
     run = kept.tracker.runs["trial", spec.key].run_id
     with sqlite3.connect(elsewhere.store.removeprefix("sqlite:///")) as database:
@@ -110,13 +110,13 @@ def test_what_a_crashed_database_had_confirmed_and_lost_is_told_again(elsewhere,
         for tag, value in (("epochs", "1"), ("state", "RUNNING")):
             change = "UPDATE tags SET value = ? WHERE run_uuid = ? AND key = ?"
             database.execute(change, [value, run, f"dicestudy.{tag}"])
-    kept.delivery.deliver(spec.key)
+    kept.delivery.sync_trial(spec.key)
     assert records(elsewhere.store) != told  # it believes what it was told
     if noticed == "at the end":
-        assert kept.settle(plan, "DONE", "") == ""
+        assert kept.finalize(plan, "DONE", "") == ""
     else:
         calls = []
-        deliver = kept.delivery.deliver
+        deliver = kept.delivery.sync_trial
 
         def refuse_once(key):
             calls.append(key)
@@ -124,14 +124,14 @@ def test_what_a_crashed_database_had_confirmed_and_lost_is_told_again(elsewhere,
                 raise ConnectionError("refused")
             deliver(key)
 
-        monkeypatch.setattr(kept.delivery, "deliver", refuse_once)
-        courier = background.Courier(kept.delivery)
-        courier.send("refused")
-        courier.start()
+        monkeypatch.setattr(kept.delivery, "sync_trial", refuse_once)
+        background_sync = background.BackgroundSync(kept.delivery)
+        background_sync.send("refused")
+        background_sync.start()
         while not calls:
             time.sleep(0.01)
-        courier.send(spec.key)
-        courier.close()
+        background_sync.send(spec.key)
+        background_sync.close()
     assert records(elsewhere.store) == told
 
 
@@ -164,7 +164,7 @@ def test_a_cell_that_goes_on_says_so_and_loses_its_old_reason(elsewhere):
     result.rename(result.with_name("later"))
     sync("small", elsewhere)
     client = MlflowClient(elsewhere.store)
-    kept = Records(plan, elsewhere)
+    kept = StudySync(plan, elsewhere)
     cell = kept.tracker.runs["cell", spec.cell].run_id
 
     def told():
@@ -172,36 +172,36 @@ def test_a_cell_that_goes_on_says_so_and_loses_its_old_reason(elsewhere):
         return run.info.status, run.data.tags["dicestudy.state"], run.data.tags["dicestudy.reason"]
 
     assert told() == ("KILLED", "STOPPED", "not all of its trials are over")
-    kept.delivery.deliver(spec.key)
+    kept.delivery.sync_trial(spec.key)
     assert told() == ("RUNNING", "RUNNING", "")
     result.with_name("later").rename(result)
-    kept.delivery.deliver(spec.key)
-    assert kept.settle(plan, "DONE", "") == ""
+    kept.delivery.sync_trial(spec.key)
+    assert kept.finalize(plan, "DONE", "") == ""
     assert told() == ("FINISHED", "DONE", "")
 
 
 def test_news_comes_before_cells_and_cells_are_told_when_none_waits(elsewhere):
-    """However long the figures of cells take, a courier with news in hand spends a tenth of its time on them."""
+    """However long the figures of cells take, a tenth of the time is spent on them while trials wait."""
     plan = make_plan(kept_study("small", elsewhere), elsewhere.storage)
     tracker = MlflowTracker(elsewhere.store, "small", elsewhere.artifacts / "small")
     kept = delivery.Delivery(plan.trials, elsewhere.storage, tracker)
     order = []
-    deliver, refresh = kept.deliver, kept.refresh
-    kept.deliver = lambda key: (order.append("trial"), deliver(key))
+    deliver, refresh = kept.sync_trial, kept.refresh_cell
+    kept.sync_trial = lambda key: (order.append("trial"), deliver(key))
 
     def slowly():
         order.append("cell")
         time.sleep(0.3)
         refresh()
 
-    kept.refresh = slowly
-    courier = background.Courier(kept)
+    kept.refresh_cell = slowly
+    background_sync = background.BackgroundSync(kept)
     for spec in plan.trials:
-        courier.send(spec.key)
-    courier.start()
+        background_sync.send(spec.key)
+    background_sync.start()
     while kept.stale or len(order) < len(plan.trials):
         time.sleep(0.05)
-    courier.close()
+    background_sync.close()
     last = len(order) - 1 - order[::-1].index("trial")
     assert order[:last].count("cell") <= 2
     assert order[last:].count("cell") >= len(kept.cells) - 2

@@ -1,4 +1,4 @@
-"""The service's parts that need no server: tokens, the sieve for posted files, the door, the kept answers."""
+"""The service's parts that need no server: tokens, the upload_limits for posted files, the door, the kept answers."""
 
 import asyncio
 import hashlib
@@ -16,13 +16,13 @@ from study.config.load import parse_study
 from study.config.spec import StudySpec
 from study.service import auth as tokens
 from study.service import routes
-from study.service import upload_limits as sieve
-from study.service.answer_cache import Book
+from study.service import upload_limits as upload_limits
+from study.service.answer_cache import AnswerCache
 from study.service.app import make_app
 from study.service.auth import Tokens, find_tokens
 from study.service.problem_details import Problem
-from study.service.settings import MOST_BYTES, Records, ServiceSettings
-from study.service.upload_limits import count_trials, sift
+from study.service.settings import MOST_BYTES, Backends, ServiceSettings
+from study.service.upload_limits import check_upload, count_trials
 from study.service.worker_pool import Reply
 from trainers.data.sources.registry import SOURCES
 from trainers.errors import InputError
@@ -75,7 +75,7 @@ def test_a_token_file_that_is_not_safe_is_refused_without_saying_a_token(text, m
 
 
 def test_a_changed_file_of_tokens_holds_at_once_and_a_faulty_one_not_at_all(tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr(tokens, "LOOK_S", 0.0)
+    monkeypatch.setattr(tokens, "RELOAD_S", 0.0)
     path = tmp_path / "tokens"
     tokens_of(tmp_path, f"ann write {WRITER}\n")
     with door(ServiceSettings(tokens=tokens.TokenFile(path))) as client:
@@ -114,13 +114,13 @@ def test_without_a_token_only_the_loopback_is_served(tmp_path):
 
 def test_every_fault_of_the_settings_is_told_at_once():
     with pytest.raises(InputError) as error:
-        ServiceSettings("0.0.0.0", records=Records(data_roots=("/no/such",)), rate="fast").require()
+        ServiceSettings("0.0.0.0", backends=Backends(data_roots=("/no/such",)), rate="fast").require()
     assert len(error.value.faults) == 3
 
 
 def test_what_the_service_repeats_of_other_packages_agrees_with_them():
     assert list(GOALS) == routes.GOALS
-    assert sieve.RANGE == RANGE
+    assert upload_limits.RANGE == RANGE
     pattern = StudySpec.model_fields["name"].metadata[0].pattern
     assert pattern == routes.NAME_PATTERN
     paths = {
@@ -129,7 +129,7 @@ def test_what_the_service_repeats_of_other_packages_agrees_with_them():
         for name, field in source.model_fields.items()
         if Path in (field.annotation, *typing.get_args(field.annotation))
     }
-    assert paths == set(sieve.PATHS)
+    assert paths == set(upload_limits.PATHS)
 
 
 def test_trials_are_counted_without_making_them(study_text):
@@ -169,15 +169,15 @@ BOMB = "a: &a [x, x]\n" + "".join(
 def test_a_hostile_file_is_refused_at_once_and_builds_nothing(text, says, tmp_path):
     begun = time.monotonic()
     with pytest.raises(InputError, match=says):
-        sift(text.replace("ROOT", str(tmp_path)), (str(tmp_path),))
+        check_upload(text.replace("ROOT", str(tmp_path)), (str(tmp_path),))
     assert time.monotonic() - begun < 1
 
 
 def test_files_of_people_pass_the_sieve(study_text, tmp_path):
-    sift(study_text, ())
-    sift("base: &b {phi: I}\nsearch: {space: *b}", ())
-    sift(f"data: {{source: brats, root: {tmp_path}/BraTS2018}}", (str(tmp_path),))
-    sift("not: [closed", ())  # its reader says where
+    check_upload(study_text, ())
+    check_upload("base: &b {phi: I}\nsearch: {space: *b}", ())
+    check_upload(f"data: {{source: brats, root: {tmp_path}/BraTS2018}}", (str(tmp_path),))
+    check_upload("not: [closed", ())  # its reader says where
 
 
 def test_a_link_that_leads_out_of_the_data_is_not_followed(tmp_path, study_text):
@@ -283,9 +283,9 @@ class Worker:
 def test_many_who_ask_the_same_share_one_look_and_then_the_kept_answer():
     async def ask():
         worker = Worker(0.05)
-        book = Book({"store": worker})
-        first = await asyncio.gather(*(book.ask("map", "small") for _ in range(20)))
-        again = await book.ask("map", "small")
+        cache = AnswerCache({"store": worker})
+        first = await asyncio.gather(*(cache.ask("map", "small") for _ in range(20)))
+        again = await cache.ask("map", "small")
         return worker.asked, {answer.body for answer in (*first, again)}
 
     assert asyncio.run(ask()) == (1, {b"1"})
@@ -294,15 +294,15 @@ def test_many_who_ask_the_same_share_one_look_and_then_the_kept_answer():
 def test_an_old_answer_is_given_at_once_while_a_newer_one_is_found(monkeypatch):
     async def ask():
         worker = Worker()
-        book = Book({"store": worker})
-        kept = await book.ask("map", "small")
+        cache = AnswerCache({"store": worker})
+        kept = await cache.ask("map", "small")
         kept.looked -= 10
         worker.seconds = 0.2
         begun = time.monotonic()
-        old = await book.ask("map", "small")
+        old = await cache.ask("map", "small")
         took = time.monotonic() - begun
         await asyncio.sleep(0.3)
-        return took, old.body, (await book.ask("map", "small")).body
+        return took, old.body, (await cache.ask("map", "small")).body
 
     took, old, new = asyncio.run(ask())
     assert took < 0.1
@@ -312,13 +312,13 @@ def test_an_old_answer_is_given_at_once_while_a_newer_one_is_found(monkeypatch):
 def test_an_answer_outlives_a_store_that_goes_away_and_not_a_study_that_does():
     async def ask(kind):
         worker = Worker()
-        book = Book({"store": worker})
-        kept = await book.ask("map", "small")
+        cache = AnswerCache({"store": worker})
+        kept = await cache.ask("map", "small")
         kept.looked -= 10
         kept.verified -= 1000
         worker.kind = kind
         worker.ask = refuse(kind)
-        return (await book.ask("map", "small")).body
+        return (await cache.ask("map", "small")).body
 
     def refuse(kind):
         async def ask(*_):
