@@ -21,7 +21,7 @@ from study.config.search_space import enumerate_trials
 from study.config.spec import StudySpec
 from study.config.trial_params import resolved, settings_of
 from study.storage.locations import Places
-from study.storage.study_record import keep_members
+from study.storage.study_record import write_study_record
 from study.tracking.delivery import Delivery
 from study.tracking.schema import CELL, KEY, NOTHING, STATE
 from study.tracking.writer import MlflowTracker
@@ -101,7 +101,7 @@ def _write_storage(
     """Results, per-case tables and epochs; a subject is harder or easier in every trial, the rest is noise."""
     places.storage.make()
     places.storage.study(study.name).mkdir()
-    keep_members(study, specs, 1, places)
+    write_study_record(study, specs, 1, places)
     true = rng.integers(600, 1600, CASES)
     infos = [CaseInfo(f"test-{number:04d}", f"test-{number:04d}", "AB"[number % 2]) for number in range(CASES)]
     for spec, result in zip(specs, results, strict=True):

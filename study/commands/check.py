@@ -8,7 +8,7 @@ from typing import Any
 
 from analysis.report.terminal import columns
 from study.config.load import load
-from study.config.search_space import enumerate_trials, sample_trials
+from study.config.search_space import enumerate_trials, representative_trials
 from study.planning.data import check_settings
 from trainers.assignment import assign
 from trainers.data.base import DataSpec, LabelTable
@@ -27,7 +27,7 @@ def check_study(path: str | Path, progress: Callable[[int, int], None] | None = 
     try:
         study = load(path)
         # Not by content: whatever is wrong with the files is told below, all of it.
-        list_trials = enumerate_trials if study.search.strategy == "grid" else sample_trials
+        list_trials = representative_trials if study.search.is_search else enumerate_trials
         trials = list_trials(study, lambda data: data.model_dump_json())
     except InputError as error:
         return _answer(error.faults)

@@ -11,7 +11,7 @@ import yaml
 
 from study.storage.folders import Storage
 from study.storage.locations import Places
-from study.storage.study_record import kept_study
+from study.storage.study_record import read_study
 from trainers.atomic_files import write_text_whole, write_whole
 from trainers.epsilon import Epsilon
 from trainers.errors import Fault, InputError
@@ -48,7 +48,7 @@ def export(entries: Sequence[Mapping[str, Any]], path: Path, study: str, places:
 
 def winner_text(entry: Mapping[str, Any], study: str, places: Places) -> str:
     """The study file of one cell. Raises: InputError if the storage does not know the study or the cell."""
-    kept = kept_study(study, places)
+    kept = read_study(study, places)
     trials = _trials_of(entry["cell"], study, places.storage, places)
     spec = trials[0]
     body = kept.model_dump(mode="json", exclude={"search"}, exclude_none=True)

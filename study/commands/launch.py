@@ -14,17 +14,17 @@ from study.config.search_space import TrialMaker
 from study.config.spec import ResourceSpec, StudySpec
 from study.config.trial_params import setting_name, settings_of, varied_settings
 from study.execution.detached import is_job_server
-from study.execution.engine import Circumstances, Engine, Event, Listener
+from study.execution.engine import Engine, Event, Listener, RunContext
 from study.execution.factory import INLINE, engine_at
 from study.execution.node_checks import require_nodes
 from study.execution.progress import Counts, ProgressLine, step_bar
 from study.execution.ray_cluster import require_resources
-from study.execution.trial_source import Listed, Supply
+from study.execution.trial_source import GridSource, TrialSource
 from study.planning.data import check_settings, inspect_data, key_of_sound, open_data, unprepared
 from study.planning.plan import Plan, make_plan
 from study.storage.folders import STOP_FILE, Storage
 from study.storage.locations import Places
-from study.storage.study_record import keep_members
+from study.storage.study_record import write_study_record
 from study.tracking.background import BackgroundSync
 from study.tracking.client import STORE_ERRORS, require_places
 from trainers.errors import DicestudyError, Fault, InputError
@@ -74,30 +74,32 @@ def launch(
             )
         )
     plan = make_plan(study, places.storage)
-    check_settings(plan.shown)
+    check_settings(plan.representatives)
     require_places(places)
     if address != INLINE:
         require_resources(study.resources, address)
     with step_bar("checking data", quiet) as bar:
-        inspect_data(plan.shown, places.storage, bar)
+        inspect_data(plan.representatives, places.storage, bar)
     places.storage.make()
     with (
         writing(places.storage.study(study.name), f"study {study.name}") as require_lease,
         engine_at(address) as engine,
     ):
         (places.storage.study(study.name) / STOP_FILE).unlink(missing_ok=True)
-        if address not in (None, INLINE) and plan.to_come:
+        if address not in (None, INLINE) and plan.remaining:
             say("asking every node")
-            require_nodes(engine, places.storage, unprepared(plan.shown, places.storage), study.resources.gpus > 0)
+            require_nodes(
+                engine, places.storage, unprepared(plan.representatives, places.storage), study.resources.gpus > 0
+            )
         failed = [key for key, result in plan.results.items() if result.state == "FAILED"] if retry_failed else []
-        if failed or plan.to_come:
+        if failed or plan.remaining:
             say("preparing data")
             with step_bar("preparing data", quiet) as bar:
-                open_data(plan.shown, places.storage, bar, engine.spread)
+                open_data(plan.representatives, places.storage, bar, engine.spread)
         for key in failed:
-            places.storage.forget_result(key)
-        plan = plan.renewed(places.storage)
-        keep_members(study, plan.trials, plan.concurrent()[0], places)
+            places.storage.set_result_aside(key)
+        plan = plan.refreshed(places.storage)
+        write_study_record(study, plan.trials, plan.concurrent()[0], places)
         say(_words_of(plan))
         try:
             return _Launch(plan, places, failed, quiet, require_lease).run(engine)
@@ -121,7 +123,7 @@ class _Launch:
         self.folder = places.storage.study(plan.study.name)
         self.sync = StudySync(plan, places, failed)
         failures = sum(result.state == "FAILED" for result in plan.results.values())
-        self.counts = Counts(plan.expected, done=len(plan.results) - failures, failed=failures)
+        self.counts = Counts(plan.total, done=len(plan.results) - failures, failed=failures)
         self.given: list[TrialSpec] = []
         """What this launch has run, as far as it was missing."""
         self.stop = threading.Event()
@@ -143,7 +145,7 @@ class _Launch:
             background_sync.close()
             # Whoever took the study over writes its records now.
             self.require_lease()
-            plan = self.plan.renewed(self.places.storage)
+            plan = self.plan.refreshed(self.places.storage)
             troubled = self.sync.finalize(plan, ending, reason)
         # From the storage and not from what was heard: an ending can be told while the storage is away.
         failed = sum(result.state == "FAILED" for result in plan.results.values())
@@ -164,12 +166,12 @@ class _Launch:
             with self._search() as supply:
                 self._run_side_by_side(engine, supply, resources, listen)
         elif self.plan.to_run:
-            self._run_side_by_side(engine, Listed(self.plan.to_run), resources, listen)
+            self._run_side_by_side(engine, GridSource(self.plan.to_run), resources, listen)
         if self.plan.study.resources.retry_alone and not self._should_stop():
             self._run_again_alone(engine, listen)
 
     @contextmanager
-    def _search(self) -> Iterator[Supply]:
+    def _search(self) -> Iterator[TrialSource]:
         # Here and not above: a grid needs no Optuna, which takes a second to import.
         from study.commands.explain import predicted_crossings
         from study.search.search_source import open_search
@@ -190,10 +192,10 @@ class _Launch:
         ) as supply:
             yield supply
             if supply.over:
-                known = self.plan.renewed(self.places.storage)
-                keep_members(study, known.trials, known.concurrent()[0], self.places, complete=True)
+                known = self.plan.refreshed(self.places.storage)
+                write_study_record(study, known.trials, known.concurrent()[0], self.places, complete=True)
 
-    def _run_side_by_side(self, engine: Engine, supply: Supply, resources: ResourceSpec, listen: Listener) -> None:
+    def _run_side_by_side(self, engine: Engine, supply: TrialSource, resources: ResourceSpec, listen: Listener) -> None:
         scratch = self.folder / "ray"
         begun: dict[str, TrialSpec] = {spec.key: spec for spec in self.given}
 
@@ -202,7 +204,7 @@ class _Launch:
             listen(event)
 
         try:
-            engine.run_trials(supply, Circumstances(self.places.storage, resources, hear, self._should_stop, scratch))
+            engine.run_trials(supply, RunContext(self.places.storage, resources, hear, self._should_stop, scratch))
         finally:
             self.given = list(begun.values())
 
@@ -211,13 +213,13 @@ class _Launch:
         storage = self.places.storage
         hungry = [spec for spec in self.given if _found_no_memory(storage.result(spec.key))]
         for spec in hungry:
-            storage.forget_result(spec.key)
+            storage.set_result_aside(spec.key)
             self.counts.failed -= 1
         if hungry:
             resources = self.plan.study.resources
             gpus = max(1.0, resources.gpus) if resources.gpus else 0.0
             alone = resources.model_copy(update={"gpus": gpus, "concurrent": 1})
-            self._run_side_by_side(engine, Listed(hungry), alone, listen)
+            self._run_side_by_side(engine, GridSource(hungry), alone, listen)
 
     def _should_stop(self) -> bool:
         try:
@@ -235,7 +237,7 @@ class _Launch:
 def _words_of(plan: Plan) -> str:
     if not plan.is_search:
         return f"{len(plan.trials)} trials in {plan.cells} cells, {len(plan.to_run)} to run"
-    return f"{plan.study.search.strategy} search over up to {plan.expected} trials, {len(plan.results)} of them over"
+    return f"{plan.study.search.strategy} search over up to {plan.total} trials, {len(plan.results)} of them over"
 
 
 def _listener(
@@ -247,7 +249,7 @@ def _listener(
     line: ProgressLine,
 ) -> Listener:
     """Pass the engine's events on to the background sync and the progress line."""
-    varied = varied_settings(settings_of(spec) for spec in plan.shown)
+    varied = varied_settings(settings_of(spec) for spec in plan.representatives)
     scores: dict[str, float] = {}
 
     def listen(event: Event) -> None:

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from study.config.trial_params import setting_name, settings_of, varied_settings
 from study.storage.folders import SPEC_FILE, Storage
 from study.storage.locations import Places
-from study.storage.study_record import members
+from study.storage.study_record import read_members
 from trainers.errors import Fault, InputError
 from trainers.spec import TrialSpec
 
@@ -80,7 +80,7 @@ def choose_trial(study: str, wanted: str | None, places: Places) -> TrialSpec:
 
     Raises: InputError if none or more than one is meant.
     """
-    done, rest = _endings(members(study, places)["trials"], places.storage)
+    done, rest = _endings(read_members(study, places)["trials"], places.storage)
     if not done:
         raise InputError(Fault(study, "no trial of it is done", "launch it first"))
     first: dict[str, TrialSpec] = {}

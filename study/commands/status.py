@@ -7,7 +7,7 @@ from typing import Any
 from study.storage.folders import STOP_FILE
 from study.storage.journal import pace_of, read_epochs
 from study.storage.locations import Places
-from study.storage.study_record import members
+from study.storage.study_record import read_members
 from trainers.locks import is_written
 
 
@@ -21,7 +21,7 @@ def status(study: str, places: Places | None = None) -> dict[str, Any]:
     Raises: InputError if the storage does not know the study.
     """
     places = places or Places.find()
-    kept = members(study, places)
+    kept = read_members(study, places)
     running_now = is_written(places.storage.study(study))
     counts = dict.fromkeys(("done", "failed", "running", "waiting"), 0)
     failures, left = [], 0.0

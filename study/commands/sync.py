@@ -9,7 +9,7 @@ from study.commands.cached_answers import StudyResults
 from study.commands.publish import design_of, note_of, publish
 from study.planning.plan import Plan
 from study.storage.locations import Places
-from study.storage.study_record import kept_study, members
+from study.storage.study_record import read_members, read_study
 from study.tracking.client import STORE_ERRORS, require_places
 from study.tracking.delivery import Delivery
 from study.tracking.saved_views import views_of
@@ -31,8 +31,10 @@ class StudySync:
         study = plan.study
         self.places = places
         self.tracker = MlflowTracker(places.store, study.name, places.artifacts / study.name)
-        self.tracker.describe(note_of(plan), design_of(study), study.key, views_of(study, plan.shown))
-        self.delivery = Delivery(plan.trials, places.storage, self.tracker, plan.shown if plan.is_search else ())
+        self.tracker.describe(note_of(plan), design_of(study), study.key, views_of(study, plan.representatives))
+        self.delivery = Delivery(
+            plan.trials, places.storage, self.tracker, plan.representatives if plan.is_search else ()
+        )
         self.tracker.mark_members(self.delivery.specs, self.delivery.cells)
         for key in begun_anew:
             self.delivery.reset_run(key)
@@ -70,11 +72,11 @@ def sync(study: str, places: Places) -> dict[str, object]:
     Raises: InputError if the storage does not know the study, or no store answers; BusyError while a launch runs
     it, which delivers by itself.
     """
-    spec, keys = kept_study(study, places), members(study, places)["trials"]
+    spec, keys = read_study(study, places), read_members(study, places)["trials"]
     require_places(places)
     with writing(places.storage.study(study), f"study {study}"):
         begun = [found for key in keys if (found := places.storage.spec(key)) is not None]
-        plan = Plan(spec, tuple(begun), {}).renewed(places.storage)
+        plan = Plan(spec, tuple(begun), {}).refreshed(places.storage)
         study_sync = StudySync(plan, places)
         whole = len(plan.results) == len(keys)
         troubled = study_sync.finalize(

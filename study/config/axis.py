@@ -55,7 +55,7 @@ def read_entry(study: StudySpec, name: str, value: Any, alone: bool) -> list[Any
     """
     if not (isinstance(value, dict) and set(value) & (RANGE | OPEN_RANGE)):
         return [_read_value(study, name, value)]
-    if "points" in value or study.search.strategy == "grid":
+    if "points" in value or not study.search.is_search:
         return [_read_value(study, name, candidate) for candidate in _spread(name, value)]
     if not alone:
         raise ValueError("a range without points stands alone, not in a list")

@@ -17,7 +17,7 @@ first with a leading ``-``; ``dv_ml.GROUP.CLASS``, the closest to 0 first."""
 
 def unknown_goals(study: StudySpec) -> Iterator[tuple[Path, str, str]]:
     """Goals that the study's data does not have: path in the file, fault, remedy."""
-    if study.search.strategy in ("grid", "transition"):
+    if not study.search.rules.has_goals:
         return
     if study.search.early_stopping and study.folds * study.seeds > 1:
         fault = "compares single trainings, and a setting here is trained for every fold and seed"

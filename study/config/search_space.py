@@ -62,13 +62,13 @@ def enumerate_trials(study: StudySpec, data_key: Callable[[DataSpec], str]) -> l
     return list(trials.values())
 
 
-def sample_trials(study: StudySpec, data_key: Callable[[DataSpec], str]) -> list[TrialSpec]:
+def representative_trials(study: StudySpec, data_key: Callable[[DataSpec], str]) -> list[TrialSpec]:
     """Trials that show what a search may run: every value of every axis, every source of data, ranges by their ends.
 
     Raises: InputError if the file of splits is at fault.
     """
     maker = TrialMaker(study, data_key)
-    trials = [maker.trial(setting) for space in read_space(study).spaces for setting in sample_settings(space)]
+    trials = [maker.trial(setting) for space in read_space(study).spaces for setting in representative_settings(space)]
     return list({trial.key: trial for trial in trials}.values())
 
 
@@ -147,7 +147,7 @@ def _product(space: dict[str, list[Any]]) -> Iterator[Setting]:
         yield dict(zip(space, values, strict=True))
 
 
-def sample_settings(space: dict[str, list[Any]]) -> list[Setting]:
+def representative_settings(space: dict[str, list[Any]]) -> list[Setting]:
     """Settings in which every value of a space occurs with each of its losses and sources of data."""
     listed = {
         name: [end for value in values for end in (value.ends if isinstance(value, Span) else [value])]
@@ -164,11 +164,11 @@ def sample_settings(space: dict[str, list[Any]]) -> list[Setting]:
 
 
 def _clashes(study: StudySpec, axes: Axes) -> Iterator[tuple[Path, str, str]]:
-    if study.search.strategy == "grid":
+    if not study.search.is_search:
         settings: Iterable[Setting] = _settings(axes)
     else:
         # A search's space may be beyond counting; what clashes only in the middle of it is told to the sampler.
-        settings = [setting for space in axes.spaces for setting in sample_settings(space)]
+        settings = [setting for space in axes.spaces for setting in representative_settings(space)]
     for setting in settings:
         try:
             make_trial(study, setting, _data(study, setting), "")
@@ -196,7 +196,7 @@ def _read_axes(study: StudySpec, space: Space, base: Path, faults: list[tuple[Pa
         if not values and listed and not written:
             faults.append(((*base, name), "has no values", "give at least one"))
         read[name] = values
-    if study.search.strategy != "grid":
+    if study.search.is_search:
         faults += [((*base, name), fault, remedy) for name, fault, remedy in _unfit_for(study.search, read)]
     names = {term["name"] for terms in read.get("loss", []) for term in terms}
     needs = [axis for axis in CORE if axis not in ("phi", "eps") or any(TAXONOMY[name].phi_eps for name in names)]
@@ -224,13 +224,5 @@ def _unfit_for(search: SearchSpec, read: dict[str, list[Any]]) -> Iterator[tuple
             "holds full, which a search about emptied maps would always choose",
             "give partial alone; the search itself runs a few trials under full labeling (references)",
         )
-    if search.strategy != "transition":
-        return
-    for name, values in read.items():
-        spans = [value for value in values if isinstance(value, Span)]
-        if name == "eps" and values and not spans:
-            yield name, "is listed; the transition is looked for in a range", "give {from: 1.0e-3 v_hat, to: 10 v_hat}"
-        elif name != "eps" and spans:
-            yield name, "is a range; a slice of the transition has one value of all but ε", "list its values"
-    if any(not any(TAXONOMY[term["name"]].phi_eps for term in terms) for terms in read.get("loss", [])):
-        yield "loss", "holds one that has no ε, so no transition over it", "leave it out"
+    ranges = [name for name, values in read.items() if any(isinstance(value, Span) for value in values)]
+    yield from search.rules.axis_faults(read, ranges)

@@ -8,11 +8,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer, model_validator
 
+from study.config.strategies import RULES, StrategyName, StrategyRules
 from trainers.data.base import FrozenSpec
 from trainers.data.sources.registry import AnyDataSpec
 from trainers.spec import EmptySpec, ProtocolSpec
 
-Strategy = Literal["grid", "random", "tpe", "nsga2", "transition"]
 Space = dict[str, Any]
 """Axes by name, with their values as written; ``study.config.search_space`` reads them."""
 
@@ -21,10 +21,6 @@ class LabelingSpec(FrozenSpec):
     """What ``partial`` labeling empties."""
 
     empty: EmptySpec
-
-
-SEVERAL_GOALS = ("emptied", "labelled", "auc")
-"""What nsga2 weighs against each other unless told otherwise: DSC of the emptied group, of the others, and AUC."""
 
 
 class SearchSpec(FrozenSpec):
@@ -36,7 +32,7 @@ class SearchSpec(FrozenSpec):
     a slice. ``seed``: of the search's own chance.
     """
 
-    strategy: Strategy = "grid"
+    strategy: StrategyName = "grid"
     space: Space | tuple[Space, ...]
     trials: int | None = Field(default=None, ge=1)
     goal: str | tuple[str, ...] | None = None
@@ -57,60 +53,36 @@ class SearchSpec(FrozenSpec):
     def _fits_its_strategy(self) -> SearchSpec:
         fields = type(self).model_fields
         given = {name for name, value in self if name not in ("strategy", "space") and value != fields[name].default}
-        if self.strategy == "grid":
-            if given:
-                raise ValueError(
-                    f"{', '.join(sorted(given))}: for a search, and a grid runs all of its space; "
-                    "take a strategy: random, tpe, nsga2 or transition"
-                )
-            return self
-        problems = []
-        if self.trials is None:
-            problems.append(f"trials is missing; say how many trainings {self.strategy} may take")
-        if self.strategy == "transition" and self.goal is not None:
-            problems.append("goal: the transition strategy has its own; leave it out")
-        if self.strategy != "transition" and "precision" in given:
-            problems.append("precision is for the transition strategy; leave it out")
-        several = isinstance(self.goal, tuple)
-        if self.strategy == "nsga2" and self.goal is not None and (not several or len(self.goal) < 2):
-            problems.append(f"goal is {self.goal!r}; nsga2 weighs several, such as [emptied, labelled, auc]")
-        if self.strategy in ("random", "tpe") and several:
-            problems.append(f"goal lists several; {self.strategy} follows one, and nsga2 several")
-        if self.early_stopping and (why := self._why_not_early()):
-            problems.append(f"early_stopping: {why}")
-        if problems:
-            raise ValueError("; ".join(problems))
+        if faults := self.rules.field_faults(self, given):
+            raise ValueError("; ".join(faults))
         return self
 
-    def _why_not_early(self) -> str:
-        """Why a trial's first epochs say nothing of what this search looks for; empty where they do."""
-        if self.strategy == "nsga2":
-            return "nsga2 weighs several goals, and a trial behind in one may lead in another; leave it out"
-        goal = self.goals[0]
-        if goal == "dice" or (goal.startswith("dsc.") and self.strategy in ("random", "tpe")):
-            return ""
-        name = "the transition" if self.strategy == "transition" else f"goal {goal}"
-        return (
-            f"what {name} asks appears late: emptied maps are ignored or learnt, and trials collapse, after good "
-            "segmentation, so the first epochs would choose wrongly; it is for goal: dice and dsc.GROUP.CLASS"
-        )
+    @property
+    def rules(self) -> StrategyRules:
+        """What the strategy asks of fields and axes."""
+        return RULES[self.strategy]
+
+    @property
+    def is_search(self) -> bool:
+        """Whether trials are chosen one by one; a grid's are listed before."""
+        return self.rules.is_search
 
     @property
     def goals(self) -> tuple[str, ...]:
         """What the search looks for; one but for nsga2."""
         if self.goal is None:
-            return SEVERAL_GOALS if self.strategy == "nsga2" else ("ignore",)
+            return self.rules.default_goals
         return (self.goal,) if isinstance(self.goal, str) else self.goal
 
     @property
     def needs_partial(self) -> bool:
         """Whether the search is about emptied maps, of which full labeling has none."""
-        return self.strategy != "grid" and not all(goal == "dice" or "." in goal for goal in self.goals)
+        return self.is_search and not all(goal == "dice" or "." in goal for goal in self.goals)
 
     @model_serializer(mode="wrap")
     def _without_what_a_grid_has_not(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
         written: dict[str, Any] = write(self)
-        if self.strategy == "grid":
+        if not self.is_search:
             # A grid's file means what it meant before there were searches, and so does its hash.
             return {name: value for name, value in written.items() if name in ("strategy", "space")}
         return written

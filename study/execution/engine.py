@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from study.config.spec import ResourceSpec
-from study.execution.trial_source import Supply
+from study.execution.trial_source import TrialSource
 from study.storage.folders import Storage
 from trainers.data.prepared.write import Work
 
@@ -29,7 +29,7 @@ Listener = Callable[[Event], None]
 
 
 @dataclass(frozen=True)
-class Circumstances:
+class RunContext:
     """Where trials run and who hears of it.
 
     ``listen`` hears of every trial's life in the launching process. Once ``should_stop`` says so, no trial starts
@@ -67,5 +67,5 @@ class Engine(Protocol):
     def ask_nodes(self, question: Callable[[str], Any]) -> Iterable[tuple[Node, Any]]:
         """Put a question to every machine, which gets its identity; its answer, or in words why there is none."""
 
-    def run_trials(self, supply: Supply, given: Circumstances) -> None:
+    def run_trials(self, source: TrialSource, context: RunContext) -> None:
         """Run what the supply gives, and tell it how each trial ended; returns when it is over and all are."""

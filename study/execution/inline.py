@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any
 
-from study.execution.engine import Circumstances, Event, Node
-from study.execution.trial_source import Supply
+from study.execution.engine import Event, Node, RunContext
+from study.execution.trial_source import TrialSource
 from trainers.data.prepared.write import Work, one_by_one
 
 
@@ -33,25 +33,25 @@ class InlineEngine:
         here = Node("here", "here")
         yield here, question(here.id)
 
-    def run_trials(self, supply: Supply, given: Circumstances) -> None:
+    def run_trials(self, source: TrialSource, context: RunContext) -> None:
         """Run the trials here."""
         from study.execution.trial_worker import work
 
         # Nothing runs beside this, so a supply that has nothing now has nothing to wait for either.
-        while not given.should_stop() and (spec := supply.next()) is not None:
-            given.listen(Event("started", spec.key))
+        while not context.should_stop() and (spec := source.next()) is not None:
+            context.listen(Event("started", spec.key))
 
             def tell(_: object, key: str = spec.key) -> None:
-                given.listen(Event("epoch", key))
-                if supply.is_behind(key):
+                context.listen(Event("epoch", key))
+                if source.should_prune(key):
                     raise _BehindError
 
             with suppress(_BehindError):
                 work(
                     spec,
-                    given.storage,
+                    context.storage,
                     tell=tell,
-                    complain=lambda why, key=spec.key: given.listen(Event("waits", key, why)),  # type: ignore[misc]
+                    complain=lambda why, key=spec.key: context.listen(Event("waits", key, why)),  # type: ignore[misc]
                 )
-            supply.tell(spec.key, given.storage.result(spec.key))
-            given.listen(Event("ended", spec.key))
+            source.tell(spec.key, context.storage.result(spec.key))
+            context.listen(Event("ended", spec.key))

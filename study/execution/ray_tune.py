@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from study.config.spec import ResourceSpec
-from study.execution.engine import Circumstances, Event, Listener, Node
+from study.execution.engine import Event, Listener, Node, RunContext
 from study.execution.ray_cluster import ask_nodes, session
 from study.execution.resources import compare_resources
-from study.execution.trial_source import Supply
+from study.execution.trial_source import TrialSource
 from study.storage.folders import Storage
 from trainers.data.prepared.write import Work
 from trainers.spec import TrialSpec
@@ -70,7 +70,7 @@ class RayEngine:
         self._start()
         return ask_nodes(question)
 
-    def run_trials(self, supply: Supply, given: Circumstances) -> None:
+    def run_trials(self, source: TrialSource, context: RunContext) -> None:
         """Run with Ray Tune what the supply gives."""
         self._start()
         # ``_suggestions`` says how many wait; Tune would start one actor at a time.
@@ -80,13 +80,13 @@ class RayEngine:
         if self.address is not None:
             import ray
 
-            compare_resources(given.resources, ray.cluster_resources(), f"the cluster at {self.address}")
-        given.scratch.mkdir(parents=True, exist_ok=True)
-        needs = {"cpu": given.resources.cpus, "gpu": given.resources.gpus}
+            compare_resources(context.resources, ray.cluster_resources(), f"the cluster at {self.address}")
+        context.scratch.mkdir(parents=True, exist_ok=True)
+        needs = {"cpu": context.resources.cpus, "gpu": context.resources.gpus}
         tuner = tune.Tuner(
             tune.with_resources(_run_job, needs),
             tune_config=tune.TuneConfig(
-                search_alg=_suggestions(supply, given),
+                search_alg=_suggestions(source, context),
                 num_samples=-1,
                 # An actor that lives on keeps torch imported and the data mapped.
                 reuse_actors=True,
@@ -95,9 +95,9 @@ class RayEngine:
             ),
             run_config=tune.RunConfig(
                 name="tune",
-                storage_path=str(given.scratch.resolve()),
-                callbacks=[_callback(given.listen)],
-                stop=_stopper(given.should_stop, supply.is_behind),
+                storage_path=str(context.scratch.resolve()),
+                callbacks=[_callback(context.listen)],
+                stop=_stopper(context.should_stop, source.should_prune),
                 failure_config=tune.FailureConfig(max_failures=RETRIES),
                 verbose=0,
             ),
@@ -105,7 +105,7 @@ class RayEngine:
         try:
             tuner.fit()
         finally:
-            shutil.rmtree(given.scratch, ignore_errors=True)
+            shutil.rmtree(context.scratch, ignore_errors=True)
 
 
 def _work_on(work: Work, numbers: list[int]) -> list[dict[str, Any]]:
@@ -129,15 +129,15 @@ def _run_job(config: dict[str, Any]) -> None:
     )
 
 
-def _suggestions(supply: Supply, given: Circumstances) -> Any:
+def _suggestions(source: TrialSource, context: RunContext) -> Any:
     from ray.tune.search import Searcher
 
-    class Suggestions(Searcher):  # type: ignore[misc]
+    class SourceSearcher(Searcher):  # type: ignore[misc]
         """The supply as Tune asks for it; Tune's driver holds no trial before there is room for it."""
 
-        def __init__(self, supply: Supply, given: Circumstances) -> None:
+        def __init__(self, source: TrialSource, context: RunContext) -> None:
             super().__init__()
-            self.supply, self.given = supply, given
+            self.source, self.context = source, context
             self.live: dict[str, str] = {}
 
         def __getstate__(self) -> dict[str, Any]:
@@ -147,19 +147,19 @@ def _suggestions(supply: Supply, given: Circumstances) -> Any:
             return True  # there is no metric of Tune's to follow
 
         def suggest(self, trial_id: str) -> Any:
-            if self.supply.over:
+            if self.source.over:
                 return Searcher.FINISHED
-            if self.given.should_stop() or len(self.live) >= _room(self.given.resources):
+            if self.context.should_stop() or len(self.live) >= _room(self.context.resources):
                 return None
-            spec = self.supply.next()
+            spec = self.source.next()
             if spec is None:
-                return Searcher.FINISHED if self.supply.over else None
+                return Searcher.FINISHED if self.source.over else None
             self.live[trial_id] = spec.key
             job = {
                 "key": spec.key,
                 "spec": spec.model_dump_json(),
-                "storage": str(self.given.storage.root.resolve()),
-                "device": "cuda" if self.given.resources.gpus else "cpu",
+                "storage": str(self.context.storage.root.resolve()),
+                "device": "cuda" if self.context.resources.gpus else "cpu",
             }
             return {"job": job}
 
@@ -171,10 +171,10 @@ def _suggestions(supply: Supply, given: Circumstances) -> Any:
             if key is not None:
                 result = None
                 with suppress(OSError):  # a storage that is away right now: it is asked again when the search goes on
-                    result = self.given.storage.result(key)
-                self.supply.tell(key, result)
+                    result = self.context.storage.result(key)
+                self.source.tell(key, result)
 
-    return Suggestions(supply, given)
+    return SourceSearcher(source, context)
 
 
 def _room(resources: ResourceSpec) -> int:
@@ -192,7 +192,7 @@ def _room(resources: ResourceSpec) -> int:
 def _callback(listen: Listener) -> Any:
     from ray import tune
 
-    class Ear(tune.Callback):  # type: ignore[misc]
+    class EventCallback(tune.Callback):  # type: ignore[misc]
         """Tune's words as ours."""
 
         def __init__(self, listen: Listener) -> None:
@@ -216,25 +216,25 @@ def _callback(listen: Listener) -> Any:
             text = Path(file).read_text().strip() if file and Path(file).exists() else "the engine gave no reason"
             self.listen(Event("lost", trial.config["job"]["key"], text.splitlines()[-1]))
 
-    return Ear(listen)
+    return EventCallback(listen)
 
 
-def _stopper(should_stop: Callable[[], bool], is_behind: Callable[[str], bool]) -> Any:
+def _stopper(should_stop: Callable[[], bool], should_prune: Callable[[str], bool]) -> Any:
     from ray import tune
 
-    class Ending(tune.Stopper):  # type: ignore[misc]
+    class StopOnRequest(tune.Stopper):  # type: ignore[misc]
         """Ends everything when asked to, and a single trial that its supply wants no more of."""
 
-        def __init__(self, should_stop: Callable[[], bool], is_behind: Callable[[str], bool]) -> None:
-            self.should_stop, self.is_behind = should_stop, is_behind
+        def __init__(self, should_stop: Callable[[], bool], should_prune: Callable[[str], bool]) -> None:
+            self.should_stop, self.should_prune = should_stop, should_prune
 
         def __getstate__(self) -> dict[str, Any]:
             return {}  # as above
 
         def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:  # noqa: ARG002
-            return "key" in result and self.is_behind(result["key"])
+            return "key" in result and self.should_prune(result["key"])
 
         def stop_all(self) -> bool:
             return self.should_stop()
 
-    return Ending(should_stop, is_behind)
+    return StopOnRequest(should_stop, should_prune)

@@ -10,7 +10,7 @@ from trainers.result import TrialResult
 from trainers.spec import TrialSpec
 
 
-class Supply(Protocol):
+class TrialSource(Protocol):
     """Trials one at a time, asked for when there is room for one; used by one thread, the launching one."""
 
     @property
@@ -23,11 +23,11 @@ class Supply(Protocol):
     def tell(self, key: str, result: TrialResult | None) -> None:
         """The ending of a trial that was given; None where it has none, stopped or lost by the engine."""
 
-    def is_behind(self, key: str) -> bool:
+    def should_prune(self, key: str) -> bool:
         """Whether a trial is to be ended now; asked after each of its epochs. It is then told without a result."""
 
 
-class Listed:
+class GridSource:
     """A list, in its order; it learns nothing."""
 
     def __init__(self, trials: Iterable[TrialSpec]) -> None:
@@ -45,6 +45,6 @@ class Listed:
     def tell(self, key: str, result: TrialResult | None) -> None:
         """Nothing to learn."""
 
-    def is_behind(self, key: str) -> bool:  # noqa: ARG002
+    def should_prune(self, key: str) -> bool:  # noqa: ARG002
         """Never: all are wanted."""
         return False

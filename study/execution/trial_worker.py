@@ -60,7 +60,7 @@ def _attempt(spec: TrialSpec, storage: Storage, device: str, tell: Callable[[dic
 
     folder = storage.trial(spec.key)
     with writing(folder, f"trial {spec.key}", patience=PATIENCE) as require_lease:
-        storage.keep_spec(spec)
+        storage.save_spec(spec)
         (folder / LOSS_FILE).unlink(missing_ok=True)
         journal = Journal(folder)
 

@@ -78,12 +78,12 @@ def forecast(
     places = places or Places.find()
     storage = places.storage
     plan = make_plan(study, storage)
-    inspect_data(plan.shown, storage)
+    inspect_data(plan.representatives, storage)
     storage.make()
-    opened = open_data(plan.shown, storage)
-    given = {spec.key: assign(spec, opened[spec.data_key].table) for spec in plan.shown}
+    opened = open_data(plan.representatives, storage)
+    given = {spec.key: assign(spec, opened[spec.data_key].table) for spec in plan.representatives}
     concurrent, limited_by = plan.concurrent()
-    waiting = [*plan.to_run, *plan.samples] or list(plan.trials)
+    waiting = [*plan.to_run, *plan.range_ends] or list(plan.trials)
     costs = _costs(plan, waiting, concurrent, storage, given, measure=measure, bar=bar or (lambda *_: None))
     shapes = [_shape_of(specs, *costs[shape], given) for shape, specs in _by_shape(waiting).items() if shape in costs]
     memory = max((shape.cost.memory_mib for shape in shapes), default=0.0)
@@ -249,14 +249,14 @@ def _shape_of(specs: Sequence[TrialSpec], cost: Cost, source: Source, given: Map
 def _hours(
     plan: Plan, costs: Mapping[str, tuple[Cost, Source]], given: Mapping[str, Assignment], concurrent: int
 ) -> dict[str, float | None]:
-    known = {spec.key: costs[shape][0] for spec in plan.shown if (shape := shape_of(spec)) in costs}
+    known = {spec.key: costs[shape][0] for spec in plan.representatives if (shape := shape_of(spec)) in costs}
     nothing: dict[str, float | None] = dict.fromkeys(("hours", "hours_low", "hours_high", "gpu_hours"))
-    if any(spec.key not in known for spec in (*plan.to_run, *plan.samples)):
+    if any(spec.key not in known for spec in (*plan.to_run, *plan.range_ends)):
         return nothing
     rows = [_range(spec, given[spec.key], known[spec.key]) for spec in plan.to_run]
-    if more := plan.to_come - len(rows):
+    if more := plan.remaining - len(rows):
         # What a search has not asked for yet.
-        likely = [_range(spec, given[spec.key], known[spec.key]) for spec in plan.samples]
+        likely = [_range(spec, given[spec.key], known[spec.key]) for spec in plan.range_ends]
         rows += [tuple(statistics.fmean(column) for column in zip(*likely, strict=True))] * more  # type: ignore[list-item]
     hours, low, high = (_last_end([row[column] for row in rows], concurrent) / 3600 for column in range(3))
     gpus = plan.study.resources.gpus
@@ -282,7 +282,7 @@ def _trials_per_gpu(study: StudySpec, room: int | None) -> int | None:
 def _epsilons(plan: Plan, given: Mapping[str, Assignment]) -> list[dict[str, Any]]:
     """Each ε as written, for each class."""
     found: dict[tuple[str, str], list[tuple[float, float]]] = {}
-    for spec in plan.shown:
+    for spec in plan.representatives:
         if spec.loss.eps is not None:
             cases = given[spec.key]
             for name, voxels in cases.eps.items():
@@ -303,8 +303,8 @@ def _epsilons(plan: Plan, given: Mapping[str, Assignment]) -> list[dict[str, Any
 def _doubts(plan: Plan, given: Mapping[str, Assignment]) -> list[str]:
     """What the study cannot answer as it is."""
     study, found = plan.study, []
-    regimes = {spec.labeling.name for spec in plan.shown}
-    if study.seeds * study.folds == 1 and not (plan.is_search and study.search.strategy == "transition"):
+    regimes = {spec.labeling.name for spec in plan.representatives}
+    if study.seeds * study.folds == 1 and not study.search.rules.chooses_seeds:
         found.append("one seed and one fold: nothing tells an effect from chance; give seeds: 5")
     if regimes == {"full"}:
         found.append("every label is kept: nothing is emptied, so nothing can be ignored; add labeling: partial")
@@ -312,7 +312,7 @@ def _doubts(plan: Plan, given: Mapping[str, Assignment]) -> list[str]:
         found.append("no training under full labeling: outcomes are judged against it; add labeling: full")
     decades = [
         _decades(voxels, cases.v_hat[name])
-        for spec in plan.shown
+        for spec in plan.representatives
         if spec.labeling.name != "full" and (cases := given[spec.key]).v_hat
         for name, voxels in cases.eps.items()
         if name in spec.empty.classes and cases.v_hat[name]

@@ -6,13 +6,13 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from study.config.search_space import enumerate_trials, sample_trials
+from study.config.search_space import enumerate_trials, representative_trials
 from study.config.spec import StudySpec
 from study.execution.resources import local_gpus
 from study.planning.data import key_of_sound
 from study.search.references import known_trials
 from study.storage.folders import Storage
-from study.storage.suggestions import AskedRecord
+from study.storage.suggestions import SuggestionRecord
 from trainers.result import TrialResult
 from trainers.spec import TrialSpec
 
@@ -22,43 +22,43 @@ class Plan:
     """The trials of a study, and those that are over.
 
     ``results`` holds the ending of each trial that has one; ``to_run`` the others. Of a search, ``trials`` are those
-    that it has come to so far, and ``samples`` show what else it may run; of a grid the two are the same.
+    that it has come to so far, and ``range_ends`` show what else it may run; of a grid the two are the same.
     """
 
     study: StudySpec
     trials: tuple[TrialSpec, ...]
     results: dict[str, TrialResult]
-    samples: tuple[TrialSpec, ...] = ()
+    range_ends: tuple[TrialSpec, ...] = ()
 
-    def renewed(self, storage: Storage) -> Plan:
+    def refreshed(self, storage: Storage) -> Plan:
         """The same study, with the endings that the storage has now, and what a search has come to since."""
         trials = self.trials
         if self.is_search:
-            known = {spec.key: spec for spec in (*trials, *AskedRecord.of(self.study, storage).read())}
+            known = {spec.key: spec for spec in (*trials, *SuggestionRecord.of(self.study, storage).read())}
             trials = tuple(known.values())
         return replace(self, trials=trials, results=_results(trials, storage))
 
     @property
     def is_search(self) -> bool:
         """Whether the trials are chosen while it runs."""
-        return self.study.search.strategy != "grid"
+        return self.study.search.is_search
 
     @property
-    def shown(self) -> tuple[TrialSpec, ...]:
+    def representatives(self) -> tuple[TrialSpec, ...]:
         """Trials that show all that may run: every setting of a grid, every value of a search's space."""
-        if not self.samples:
+        if not self.range_ends:
             return self.trials
-        return tuple({spec.key: spec for spec in (*self.trials, *self.samples)}.values())
+        return tuple({spec.key: spec for spec in (*self.trials, *self.range_ends)}.values())
 
     @property
-    def expected(self) -> int:
+    def total(self) -> int:
         """Trials in all; of a search the most that it may take."""
         return max(len(self.trials), self.study.search.trials or 0)
 
     @property
-    def to_come(self) -> int:
+    def remaining(self) -> int:
         """How many of them have no ending yet."""
-        return self.expected - len(self.results)
+        return self.total - len(self.results)
 
     @property
     def to_run(self) -> list[TrialSpec]:
@@ -71,7 +71,7 @@ class Plan:
         return len({spec.cell for spec in self.trials})
 
     @property
-    def seconds_a_trial(self) -> float | None:
+    def seconds_per_trial(self) -> float | None:
         """Mean time of the trials that are done, None before the first."""
         times = [result.all_seconds for result in self.results.values() if result.state == "DONE"]
         return sum(times) / len(times) if times else None
@@ -84,21 +84,21 @@ class Plan:
             limits["gpus"] = int(local_gpus() / resources.gpus)
         if resources.concurrent is not None:
             limits["resources.concurrent"] = resources.concurrent
-        limits["trials"] = max(self.to_come, 1)
+        limits["trials"] = max(self.remaining, 1)
         name = min(limits, key=lambda entry: limits[entry])
         return max(limits[name], 1), name
 
     def as_dict(self) -> dict[str, object]:
         """The contract's ``plan``."""
         concurrent, limited_by = self.concurrent()
-        seconds = self.seconds_a_trial
+        seconds = self.seconds_per_trial
         return {
-            "trials": self.expected,
+            "trials": self.total,
             "cells": self.cells,
             "done": sum(result.state == "DONE" for result in self.results.values()),
             "failed": sum(result.state == "FAILED" for result in self.results.values()),
-            "to_run": self.to_come,
-            "hours": None if seconds is None else self.to_come * seconds / concurrent / 3600,
+            "to_run": self.remaining,
+            "hours": None if seconds is None else self.remaining * seconds / concurrent / 3600,
             "concurrent": concurrent,
             "limited_by": limited_by,
         }
@@ -109,11 +109,11 @@ def make_plan(study: StudySpec, storage: Storage) -> Plan:
 
     Raises: InputError with every fault of the data's layout.
     """
-    if study.search.strategy == "grid":
+    if not study.search.is_search:
         trials = enumerate_trials(study, key_of_sound)
         return Plan(study, tuple(trials), _results(trials, storage))
     trials = known_trials(study, storage, key_of_sound)
-    return Plan(study, tuple(trials), _results(trials, storage), tuple(sample_trials(study, key_of_sound)))
+    return Plan(study, tuple(trials), _results(trials, storage), tuple(representative_trials(study, key_of_sound)))
 
 
 def _results(trials: Sequence[TrialSpec], storage: Storage) -> dict[str, TrialResult]:

@@ -14,7 +14,7 @@ from trainers.losses.taxonomy import TAXONOMY
 Choice = str | int | float | bool | None
 
 
-class Choices:
+class OptunaSpace:
     """The spaces of a study. A parameter's name is its axis; of several spaces, ``NUMBER.axis``."""
 
     def __init__(self, spaces: list[dict[str, list[Any]]]) -> None:
@@ -30,14 +30,14 @@ class Choices:
             number = trial.suggest_categorical("space", list(range(len(self.spaces))))
             prefix = f"{number}."
         space = self.spaces[number]
-        terms = _ask(trial, f"{prefix}loss", space["loss"])
+        terms = _suggest(trial, f"{prefix}loss", space["loss"])
         has = {f"loss.{parameter.name}" for term in terms for parameter in TAXONOMY[term["name"]].parameters}
         takes = any(TAXONOMY[term["name"]].phi_eps for term in terms)
         setting: Setting = {"loss": terms, "phi": None, "eps": None}
         for name in sorted(space, key=lambda name: CORE.index(name) if name in CORE else len(CORE)):
             skipped = (name in ("phi", "eps") and not takes) or (name.startswith("loss.") and name not in has)
             if name != "loss" and not skipped:
-                setting[name] = _ask(trial, f"{prefix}{name}", space[name])
+                setting[name] = _suggest(trial, f"{prefix}{name}", space[name])
         return setting
 
 
@@ -53,7 +53,7 @@ def labels(values: list[Any]) -> list[Choice]:
     return named
 
 
-def _ask(trial: optuna.Trial, name: str, values: list[Any]) -> Any:
+def _suggest(trial: optuna.Trial, name: str, values: list[Any]) -> Any:
     first = values[0]
     if isinstance(first, Span):
         if first.whole:

@@ -21,6 +21,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from study.config.spec import StudySpec
+from study.search.strategy import strategy_class
 from study.storage.locations import Places
 from trainers.errors import Fault, InputError
 
@@ -31,7 +32,7 @@ SECONDS = 60
 """How long a writer waits for an SQLite file that somebody, such as optuna-dashboard, is reading."""
 
 
-def memory_url(places: Places) -> str:
+def optuna_url(places: Places) -> str:
     """The address of Optuna's database, as optuna-dashboard takes it."""
     if named := os.environ.get(VARIABLE):
         return named
@@ -44,13 +45,13 @@ def memory_url(places: Places) -> str:
 
 
 @contextmanager
-def open_memory(study: StudySpec, places: Places) -> Iterator[optuna.Study]:
+def open_optuna_study(study: StudySpec, places: Places) -> Iterator[optuna.Study]:
     """The Optuna study of a search, made if it is not there; all drivers of the same store and search share it.
 
     Raises: InputError if its database does not answer.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    url = memory_url(places)
+    url = optuna_url(places)
     try:
         storage = _storage(url)
     except (SQLAlchemyError, OSError) as error:
@@ -63,11 +64,12 @@ def open_memory(study: StudySpec, places: Places) -> Iterator[optuna.Study]:
             )
         ) from None
     try:
-        goals = ("distance",) if study.search.strategy == "transition" else study.search.goals
+        strategy = strategy_class(study)
+        goals = strategy.goals(study)
         memory = optuna.create_study(
             storage=storage,
             study_name=f"{study.name} {study.search_key}",
-            directions=["minimize" if study.search.strategy == "transition" else "maximize"] * len(goals),
+            directions=[strategy.direction] * len(goals),
             load_if_exists=True,
         )
         memory.set_user_attr("goals", list(goals))

@@ -9,7 +9,7 @@ from study.config.axis import Span
 from study.config.search_space import Setting, TrialMaker, read_space
 from study.config.spec import StudySpec
 from study.storage.folders import Storage
-from study.storage.suggestions import AskedRecord
+from study.storage.suggestions import SuggestionRecord
 from trainers.data.base import DataSpec
 from trainers.epsilon import Epsilon
 from trainers.losses.taxonomy import TAXONOMY
@@ -21,7 +21,7 @@ NEGLIGIBLE = Epsilon(1e-7)
 
 def known_trials(study: StudySpec, storage: Storage, data_key: Callable[[DataSpec], str]) -> list[TrialSpec]:
     """The trials of a search that are known by now: its references, and what it has asked for."""
-    trials = [*reference_trials(study, TrialMaker(study, data_key)), *AskedRecord.of(study, storage).read()]
+    trials = [*reference_trials(study, TrialMaker(study, data_key)), *SuggestionRecord.of(study, storage).read()]
     return list({spec.key: spec for spec in trials}.values())
 
 
@@ -35,12 +35,12 @@ def reference_trials(study: StudySpec, maker: TrialMaker) -> list[TrialSpec]:
         return []
     trials: dict[str, TrialSpec] = {}
     for space in read_space(study).spaces:
-        for setting in _circumstances(space, every=study.search.strategy == "transition"):
+        for setting in _circumstances(space, every=study.search.rules.references_per_context):
             for seed in range(study.search.references):
                 spec = maker.trial(setting, 0, seed)
                 trials.setdefault(spec.key, spec)
     found = list(trials.values())
-    return found if study.search.strategy == "transition" else found[: study.search.references]
+    return found if study.search.rules.references_per_context else found[: study.search.references]
 
 
 def _circumstances(space: dict[str, list[Any]], every: bool) -> list[Setting]:

@@ -1,4 +1,4 @@
-"""A search as a supply of trials: Optuna is asked which setting comes next, and told how its trials ended.
+"""A search as a source of trials: Optuna is asked which setting comes next, and told how its trials ended.
 
 Every setting asked for is one Optuna trial; its trials are one for each fold and seed (one alone for the transition,
 which chooses the seed itself), and their keys are kept with it. A key that has an ending on the storage already is
@@ -8,12 +8,11 @@ queue, and asked for first: with the same parameters, hence the same keys.
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -21,28 +20,16 @@ import optuna
 from optuna.trial import TrialState
 from pydantic import ValidationError
 
-from analysis.outcomes import Outcome
-from study.config.search_space import Setting, TrialMaker, read_space
+from study.config.search_space import TrialMaker
 from study.config.spec import StudySpec
-from study.search.optuna_space import Choices
-from study.search.optuna_storage import open_memory
+from study.search.optuna_storage import open_optuna_study
 from study.search.references import reference_trials
-from study.search.scores import Figures, figures_of, goal_values
-from study.search.transition_sampler import (
-    EPS,
-    LABELLED,
-    MOST_SEEDS,
-    OUTCOME,
-    RETENTION,
-    SEED,
-    SLICE,
-    Slices,
-    Standing,
-    TransitionSampler,
-)
+from study.search.scores import figures_of
+from study.search.strategy import Predict, Strategy, strategy_class
+from study.search.transition_sampler import OUTCOME, Standing
 from study.storage.journal import read_epochs
 from study.storage.locations import Places
-from study.storage.suggestions import AskedRecord
+from study.storage.suggestions import SuggestionRecord
 from trainers.result import PRUNED_REASON, TrialResult, save_result
 from trainers.spec import TrialSpec
 
@@ -50,15 +37,13 @@ KEYS, PLACE = "keys", "storage"
 """User attributes of an Optuna trial: its trials' keys, and the storage whose driver asked for it."""
 ETA, GRACE = 3, 0.1
 """ASHA lets a third of the trials on to three times as many epochs; no trial ends in the first tenth of its epochs."""
-IN_VAIN = 50
+MAX_REPEATED_SETTINGS = 50
 """Settings in a row that are known already or cannot be, after which the space is taken for exhausted."""
 Announce = Callable[[TrialSpec], None]
-Predict = Callable[[list[TrialSpec]], list[tuple[float | None, float | None]]]
-"""For specs: the ε [voxels] at which each is expected to turn, and its v̂ [voxels]; None where not known."""
 
 
 @dataclass
-class _Asked:
+class _RunningSetting:
     """A setting that runs: its Optuna trials (several if asked for again meanwhile), its trials, and their endings."""
 
     optuna: list[optuna.Trial]
@@ -69,35 +54,22 @@ class _Asked:
 @contextmanager
 def open_search(
     study: StudySpec, places: Places, maker: TrialMaker, announce: Announce, predict: Predict
-) -> Iterator[SearchSupply]:
+) -> Iterator[SearchSource]:
     """The supply of a study's search; what runs when it is left goes back to the queue.
 
     ``announce`` hears of every trial that the search has come to, before it runs.
 
     Raises: InputError if Optuna's database does not answer.
     """
-    with open_memory(study, places) as memory:
+    with open_optuna_study(study, places) as memory:
         memory.pruner = make_pruner(study)
-        memory.sampler = make_sampler(study, len(memory.get_trials(deepcopy=False)), maker, predict)
-        supply = SearchSupply(study, memory, places, maker, announce)
+        strategy = strategy_class(study)(study, maker)
+        memory.sampler = strategy.sampler(len(memory.get_trials(deepcopy=False)), predict)
+        source = SearchSource(study, strategy, memory, places, maker, announce)
         try:
-            yield supply
+            yield source
         finally:
-            supply.give_back()
-
-
-def make_sampler(study: StudySpec, asked: int, maker: TrialMaker, predict: Predict) -> optuna.samplers.BaseSampler:
-    """The sampler of the study's strategy; ``asked``: how many settings Optuna holds already."""
-    if study.search.strategy == "transition":
-        return TransitionSampler(_foretold(Slices.of(read_space(study).spaces), maker, predict), study.search.precision)
-    # A search that goes on draws anew, and not once more what it drew at first.
-    seed = int(np.random.SeedSequence([study.search.seed, asked]).generate_state(1)[0])
-    match study.search.strategy:
-        case "random":
-            return optuna.samplers.RandomSampler(seed=seed)
-        case "nsga2":
-            return optuna.samplers.NSGAIISampler(seed=seed, population_size=_population(study.search.trials or 1))
-    return optuna.samplers.TPESampler(seed=seed)
+            source.release_running()
 
 
 def make_pruner(study: StudySpec) -> optuna.pruners.BasePruner:
@@ -111,19 +83,24 @@ def make_pruner(study: StudySpec) -> optuna.pruners.BasePruner:
     return optuna.pruners.NopPruner()
 
 
-class SearchSupply:
-    """The trials of a search, see ``study.execution.trial_source.Supply``; ``memory``: its Optuna study."""
+class SearchSource:
+    """The trials of a search, see ``study.execution.trial_source.TrialSource``; ``memory``: its Optuna study."""
 
     def __init__(
-        self, study: StudySpec, memory: optuna.Study, places: Places, maker: TrialMaker, announce: Announce
+        self,
+        study: StudySpec,
+        strategy: Strategy,
+        memory: optuna.Study,
+        places: Places,
+        maker: TrialMaker,
+        announce: Announce,
     ) -> None:
+        self.strategy = strategy
         self.study, self.memory, self.storage, self.maker = study, memory, places.storage, maker
         self.place = str(places.storage.root.resolve())
         self._announce = announce
-        self._record = AskedRecord.of(study, places.storage)
-        self._spaces = read_space(study).spaces
-        self._choices = Choices(self._spaces)
-        self._running: dict[str, _Asked] = {}
+        self._record = SuggestionRecord.of(study, places.storage)
+        self._running: dict[str, _RunningSetting] = {}
         self._waiting: deque[TrialSpec] = deque()
         self._live: set[str] = set()
         self._behind: dict[str, str] = {}
@@ -134,7 +111,7 @@ class SearchSupply:
         self._references = {spec.key for spec in reference_trials(study, maker)}
         self._labelled: list[float] = []
         self._recorded: set[str] = set()
-        self._known = self._take_up()
+        self._known = self._resume()
 
     @property
     def over(self) -> bool:
@@ -148,7 +125,7 @@ class SearchSupply:
         while not self._waiting:
             if self._spent() or self._has_enough():
                 return None
-            self._ask()
+            self._suggest()
         spec = self._waiting.popleft()
         self._live.add(spec.key)
         return spec
@@ -169,7 +146,7 @@ class SearchSupply:
             asked.results[key] = result
             self._close(asked)
 
-    def is_behind(self, key: str) -> bool:
+    def should_prune(self, key: str) -> bool:
         """Whether early stopping ends a trial, by the validation of its last epoch among those of the others."""
         asked = self._running.get(key)
         if self.study.search.early_stopping is None or asked is None:
@@ -193,13 +170,13 @@ class SearchSupply:
         self._behind[key] = f"{np.mean(values):.2f} at epoch {record['epoch']} is behind the others"
         return True
 
-    def give_back(self) -> None:
+    def release_running(self) -> None:
         """Put the settings that have no ending back into Optuna's queue, so that none is said to be running."""
         for trial in {id(one): one for asked in self._running.values() for one in asked.optuna}.values():
             self._queue(trial._trial_id)
         self._running.clear()
 
-    def _take_up(self) -> set[str]:
+    def _resume(self) -> set[str]:
         """Go on where an earlier launch was; the keys of all trials that the search has come to."""
         open_keys: set[str] = set()
         known = set(self._references)
@@ -235,15 +212,13 @@ class SearchSupply:
         self.memory._storage.set_trial_state_values(trial_id, TrialState.WAITING)
 
     def _spent(self) -> bool:
-        if self._in_vain >= IN_VAIN:
+        if self._in_vain >= MAX_REPEATED_SETTINGS:
             return True
         queued = self.memory.get_trials(deepcopy=False, states=(TrialState.WAITING,)) if self._may_be_queued else []
         self._may_be_queued = bool(queued)
-        return not queued and len(self._known) + self._members() > (self.study.search.trials or 0)
-
-    def _members(self) -> int:
-        """Trials of one setting."""
-        return 1 if self.study.search.strategy == "transition" else self.study.folds * self.study.seeds
+        return not queued and len(self._known) + self.study.search.rules.trials_per_setting(self.study) > (
+            self.study.search.trials or 0
+        )
 
     def _has_enough(self) -> bool:
         """Whether no further setting is wanted now."""
@@ -252,18 +227,16 @@ class SearchSupply:
         return self._standing() is Standing.PLACED or (may_wait and self._standing() is Standing.AWAITED)
 
     def _standing(self) -> Standing:
-        if not isinstance(self.memory.sampler, TransitionSampler):
-            return Standing.OPEN
         if self._stood is None:
-            self._stood = self.memory.sampler.standing(self.memory)
+            self._stood = self.strategy.standing(self.memory)
         return self._stood
 
-    def _ask(self) -> None:
+    def _suggest(self) -> None:
         """Ask Optuna for one setting, and put those of its trials in line that have no ending."""
         self._stood = None
         trial = self.memory.ask()
         try:
-            specs = self._specs(trial)
+            specs = self.strategy.trials(trial)
         except ValidationError as error:
             # Values that are right alone and wrong together, in the middle of the space.
             trial.set_user_attr(OUTCOME, str(error).splitlines()[0])
@@ -277,7 +250,7 @@ class SearchSupply:
             twin.optuna.append(trial)
             self._in_vain += 1
             return
-        asked = _Asked([trial], specs)
+        asked = _RunningSetting([trial], specs)
         # What an earlier launch reported of it.
         reported = self.memory.get_trials(deepcopy=False)[trial.number].intermediate_values
         self._judged |= dict.fromkeys((spec.key for spec in specs), max(reported, default=0))
@@ -298,76 +271,32 @@ class SearchSupply:
                 self._waiting.append(spec)
         self._close(asked)
 
-    def _specs(self, trial: optuna.Trial) -> list[TrialSpec]:
-        if isinstance(self.memory.sampler, TransitionSampler):
-            return [self._spec_of_slice(trial, self.memory.sampler.slices)]
-        setting = self._choices.setting(trial)
-        units = itertools.product(range(self.study.seeds), range(self.study.folds))
-        return [self.maker.trial(setting, fold, seed) for seed, fold in units]
-
-    def _spec_of_slice(self, trial: optuna.Trial, slices: Slices) -> TrialSpec:
-        number = slices.names.index(trial.suggest_categorical(SLICE, list(slices.names)))
-        eps = trial.suggest_float(EPS, *slices.ends, log=True)
-        seed = trial.suggest_int(SEED, 0, MOST_SEEDS)
-        setting: Setting = slices.settings[number] | {"eps": slices.spans[number].value(eps)}
-        return self.maker.trial(setting, seed % self.study.folds, seed // self.study.folds)
-
     def _judge_by(self, reference: TrialResult) -> None:
         figures = figures_of(reference, self.study, partial=False)
         if math.isfinite(figures.labelled):
             self._labelled.append(figures.labelled)
-        if isinstance(self.memory.sampler, TransitionSampler):
-            self.memory.sampler.reference = self._reference
+        self.strategy.judge_by(self._reference)
 
     @property
     def _reference(self) -> float:
         return max(self._labelled, default=math.nan)
 
-    def _close(self, asked: _Asked) -> None:
+    def _close(self, asked: _RunningSetting) -> None:
         """Tell Optuna of a setting whose trials are all over."""
         if len(asked.results) < len(asked.specs):
             return
         for spec in asked.specs:
             self._running.pop(spec.key, None)
-        seen = [
+        scored = [
             (figures_of(result, self.study, self._reference, spec.labeling.name != "full"), result)
             for spec, result in ((spec, asked.results[spec.key]) for spec in asked.specs)
         ]
-        values = self._values(seen)
+        values = self.strategy.values(scored)
         for trial in asked.optuna:
-            trial.set_user_attr(OUTCOME, ", ".join(sorted({figures.outcome for figures, _ in seen})))
-            if isinstance(self.memory.sampler, TransitionSampler):
-                for name, value in ((RETENTION, seen[0][0].retention), (LABELLED, seen[0][0].labelled)):
-                    if math.isfinite(value):
-                        trial.set_user_attr(name, value)
+            trial.set_user_attr(OUTCOME, ", ".join(sorted({figures.outcome for figures, _ in scored})))
+            for name, value in self.strategy.attributes(scored).items():
+                trial.set_user_attr(name, value)
             state = TrialState.FAIL if values is None else TrialState.COMPLETE
-            if all(result.ending == "pruned" for _, result in seen):
+            if all(result.ending == "pruned" for _, result in scored):
                 state = TrialState.PRUNED
             self.memory.tell(trial, values, state=state, skip_if_finished=True)
-
-    def _values(self, seen: list[tuple[Figures, TrialResult]]) -> list[float] | None:
-        """What the sampler is told; None for a failure that says nothing of the goal."""
-        if self.study.search.strategy != "transition":
-            return goal_values(self.study.search.goals, seen)
-        figures = seen[0][0]
-        if figures.outcome in (Outcome.FAILED, Outcome.UNSCORED):
-            return None
-        if figures.outcome in (Outcome.COLLAPSED, Outcome.DIVERGED):
-            return [0.5]  # the farthest from ½ that a retention can be
-        return [abs(figures.retention - 0.5)]
-
-
-def _population(trials: int) -> int:
-    """Settings in a generation: about ten generations, of 10 to 50."""
-    return min(max(trials // 10, 10), 50)
-
-
-def _foretold(slices: Slices, maker: TrialMaker, predict: Predict) -> Slices:
-    """The slices with what is expected of each before any training, in log10 of the unit of its ε."""
-    pairs = zip(slices.settings, slices.spans, strict=True)
-    specs = [maker.trial(setting | {"eps": span.ends[0]}) for setting, span in pairs]
-    predicted: list[float | None] = []
-    for (crossing, v_hat), span in zip(predict(specs), slices.spans, strict=True):
-        unit = v_hat if span.unit == "v_hat" else 1.0
-        predicted.append(math.log10(crossing / unit) if crossing and unit else None)
-    return replace(slices, predicted=tuple(predicted))

@@ -27,16 +27,16 @@ from study.search.optuna_space import labels
 
 SLICE, EPS, SEED = "slice", "eps", "seed"
 """The three parameters of a trial."""
-MOST_SEEDS = 10**6
+MAX_SEED = 10**6
 OUTCOME, RETENTION, LABELLED = "outcome", "retention", "labelled"
 """User attributes of a told trial: what it did, its retention, and its labelled DSC."""
-NO_CROSSING = 0.02
+MIN_CHANCE_INSIDE = 0.02
 """Under this chance that the crossing lies in the range at all, the slice has none to look for."""
-HOPELESS = 12
+MAX_LOST_TRIALS = 12
 """So many trials that collapsed or diverged, and more than twice as many as told something: the slice is given up."""
-LIKELY = 0.5
+MIN_CHANCE_TO_PLACE = 0.5
 """With this chance that what runs already places a slice, no further trial of it is begun until more is known."""
-BUSY_FIRST = 1.4
+BUSIEST_SLICE_FACTOR = 1.4
 """How much more the slice with the most trials counts: what it shows sooner shortens the way of the others."""
 
 
@@ -79,7 +79,7 @@ class Slices:
 
 
 @dataclass(frozen=True)
-class Known:
+class SliceState:
     """What is known of one slice: its posterior, what that says, the ε of the trials that run, how many were lost.
 
     precision [decades]: the width of the interval at which the slice is done.
@@ -94,13 +94,15 @@ class Known:
     @property
     def over(self) -> bool:
         """Whether no further trial is wanted, as far as those go that are over."""
-        hopeless = self.lost >= HOPELESS and self.lost > 2 * self.located.n
-        return self.located.width <= self.precision or self.located.inside < NO_CROSSING or hopeless
+        hopeless = self.lost >= MAX_LOST_TRIALS and self.lost > 2 * self.located.n
+        return self.located.width <= self.precision or self.located.inside < MIN_CHANCE_INSIDE or hopeless
 
     @cached_property
     def awaits(self) -> bool:
         """Whether the trials that run are likely to be all that is needed."""
-        return bool(self.pending) and chance_to_place(self.posterior, self.pending, self.precision) >= LIKELY
+        return (
+            bool(self.pending) and chance_to_place(self.posterior, self.pending, self.precision) >= MIN_CHANCE_TO_PLACE
+        )
 
 
 class TransitionSampler(optuna.samplers.BaseSampler):
@@ -114,7 +116,7 @@ class TransitionSampler(optuna.samplers.BaseSampler):
         self.slices, self.precision = slices, precision
         self.reference = math.nan
         self._seen: object = None
-        self._of_slices: list[Known] = []
+        self._of_slices: list[SliceState] = []
 
     def infer_relative_search_space(
         self,
@@ -131,14 +133,14 @@ class TransitionSampler(optuna.samplers.BaseSampler):
         if not search_space or trial.params:
             return {}  # one that was given back keeps what it was
         trials = [other for other in study.get_trials(deepcopy=False) if other.number != trial.number]
-        known = self.known(trials)
+        known = self.slice_states(trials)
         wanted = {index: each for index, each in enumerate(known) if not each.over}
         most = max((each.located.n for each in wanted.values()), default=0)
         wanted = {index: each for index, each in wanted.items() if not each.awaits} or wanted
         best, number, place = -1.0, 0, known[0].located.crossing
         for index, each in wanted.items():
             x, gain = choose(each.posterior, each.pending)
-            gain *= BUSY_FIRST if each.located.n == most else 1.0
+            gain *= BUSIEST_SLICE_FACTOR if each.located.n == most else 1.0
             if gain > best:
                 best, number, place = gain, index, x
         had = {other.params[SEED] for other in trials if other.params.get(SLICE) == self.slices.names[number]}
@@ -155,12 +157,12 @@ class TransitionSampler(optuna.samplers.BaseSampler):
 
     def standing(self, study: optuna.Study) -> Standing:
         """Whether every slice is done, as far as the trials go that are over, or likely to be by those that run."""
-        wanted = [one for one in self.known(study.get_trials(deepcopy=False)) if not one.over]
+        wanted = [one for one in self.slice_states(study.get_trials(deepcopy=False)) if not one.over]
         if not wanted:
             return Standing.PLACED
         return Standing.AWAITED if all(one.awaits for one in wanted) else Standing.OPEN
 
-    def known(self, trials: Sequence[FrozenTrial]) -> list[Known]:
+    def slice_states(self, trials: Sequence[FrozenTrial]) -> list[SliceState]:
         """What the trials say of each slice; a slice's prior moves by how far off the others' predictions were."""
         by_slice: dict[str, list[FrozenTrial]] = {name: [] for name in self.slices.names}
         for trial in trials:
@@ -172,13 +174,15 @@ class TransitionSampler(optuna.samplers.BaseSampler):
             self._seen, self._of_slices = seen, self._tell_slices(list(by_slice.values()))
         return self._of_slices
 
-    def _tell_slices(self, parts: list[list[FrozenTrial]]) -> list[Known]:
-        alone = [self._known(part, number, self.slices.predicted[number]) for number, part in enumerate(parts)]
+    def _tell_slices(self, parts: list[list[FrozenTrial]]) -> list[SliceState]:
+        alone = [self._slice_state(part, number, self.slices.predicted[number]) for number, part in enumerate(parts)]
         if len(parts) == 1:
             return alone
         found = [each.located for each in alone]
         return [
-            self._known(part, number, self._shifted(number, found)) if found[number].width > self.precision else one
+            self._slice_state(part, number, self._shifted(number, found))
+            if found[number].width > self.precision
+            else one
             for number, (part, one) in enumerate(zip(parts, alone, strict=True))
         ]
 
@@ -186,7 +190,7 @@ class TransitionSampler(optuna.samplers.BaseSampler):
         others = [None if index == number else located for index, located in enumerate(found)]
         return shifted_predictions(self.slices.predicted, others)[number]
 
-    def _known(self, trials: Sequence[FrozenTrial], number: int, predicted: float | None) -> Known:
+    def _slice_state(self, trials: Sequence[FrozenTrial], number: int, predicted: float | None) -> SliceState:
         span = self.slices.spans[number]
         posterior = Posterior(math.log10(span.low), math.log10(span.high), predicted)
         pending, lost = [], 0
@@ -198,7 +202,7 @@ class TransitionSampler(optuna.samplers.BaseSampler):
                 gone = self._lost(trial.user_attrs)
                 lost += gone
                 posterior.see(x, code_of(trial.user_attrs.get(RETENTION, math.nan), lost=gone))
-        return Known(posterior, posterior.locate(), tuple(pending), lost, self.precision)
+        return SliceState(posterior, posterior.locate(), tuple(pending), lost, self.precision)
 
     def _lost(self, attributes: Mapping[str, Any]) -> bool:
         """Whether a trial collapsed or diverged, by what is known now of full labeling."""
@@ -214,7 +218,7 @@ def distributions(slices: Slices) -> dict[str, BaseDistribution]:
     return {
         SLICE: CategoricalDistribution(list(slices.names)),
         EPS: FloatDistribution(low, high, log=True),
-        SEED: IntDistribution(0, MOST_SEEDS),
+        SEED: IntDistribution(0, MAX_SEED),
     }
 
 

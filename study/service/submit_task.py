@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from study.config.load import parse_study
-from study.config.search_space import sample_trials
+from study.config.search_space import representative_trials
 from study.config.spec import StudySpec
 from study.execution.detached import launch_detached, require_idle
 from study.planning.data import check_settings
@@ -34,7 +34,7 @@ def submit_study(places: Places, backends: Backends, text: str, check: bool, ret
     """
     study = read(text, backends.data_roots)
     plan = make_plan(study, places.storage)
-    check_settings(plan.shown)
+    check_settings(plan.representatives)
     found: dict[str, Any] = {"study": study.name, **plan.as_dict()}
     if check:
         return found
@@ -53,7 +53,7 @@ def read(text: str, roots: tuple[str, ...]) -> StudySpec:
     # The splits before the trials: these read them.
     faults = list(_paths_outside({"splits": study.splits}, roots))
     if not faults:
-        sources = {spec.data.model_dump_json(): spec.data for spec in sample_trials(study, lambda _: "")}
+        sources = {spec.data.model_dump_json(): spec.data for spec in representative_trials(study, lambda _: "")}
         for source in sources.values():
             faults += _paths_outside({f"data.{name}": value for name, value in source}, roots)
             faults += _too_large(source)

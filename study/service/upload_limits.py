@@ -13,6 +13,7 @@ from typing import Any
 
 import yaml
 
+from study.config.strategies import RULES
 from study.service.settings import MOST_TRIALS
 from trainers.errors import Fault, InputError
 
@@ -82,7 +83,8 @@ def count_trials(value: dict[str, Any]) -> int:
     """Trials of a study file's value: a search's own number, a grid's with repeats; 0 where it is no study."""
     if not isinstance(search := value.get("search"), dict):
         return 0
-    if search.get("strategy", "grid") != "grid":
+    rules = RULES.get(str(search.get("strategy", "grid")))
+    if rules is None or rules.is_search:
         return sum(number for name in ("trials", "references") if isinstance(number := search.get(name), int))
     given = search.get("space")
     spaces = given if isinstance(given, list) else [given]

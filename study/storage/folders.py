@@ -71,13 +71,13 @@ class Storage:
         except FileNotFoundError:
             return None
 
-    def keep_spec(self, spec: TrialSpec) -> None:
+    def save_spec(self, spec: TrialSpec) -> None:
         """Leave the trial's spec beside its result, for people and for rebuilding what was tracked."""
         path = self.trial(spec.key) / SPEC_FILE
         if not path.exists():
             write_text_whole(path, spec.model_dump_json(indent=1))
 
-    def keep_loss(self, key: str, reason: str) -> None:
+    def save_loss_reason(self, key: str, reason: str) -> None:
         """Leave word that an engine gave a trial up: a later launch tries it again."""
         write_text_whole(self.trial(key) / LOSS_FILE, reason)
 
@@ -88,7 +88,7 @@ class Storage:
         except FileNotFoundError:
             return None
 
-    def forget_result(self, key: str) -> None:
+    def set_result_aside(self, key: str) -> None:
         """Let a failed trial be run anew from its beginning; what it recorded stays beside it, renamed."""
         folder = self.trial(key)
         for name in (RESULT_FILE, "checkpoint.pt", EPOCHS_FILE):

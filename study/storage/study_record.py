@@ -11,7 +11,7 @@ import yaml
 from study.config.spec import StudySpec
 from study.storage.folders import UnknownStudyError
 from study.storage.locations import Places
-from study.storage.suggestions import AskedRecord
+from study.storage.suggestions import SuggestionRecord
 from trainers.atomic_files import write_text_whole
 from trainers.errors import Fault
 from trainers.spec import TrialSpec
@@ -22,7 +22,7 @@ TRIALS_FILE = "trials.json"
 STUDY_FILE = "study.yaml"
 
 
-def keep_members(
+def write_study_record(
     study: StudySpec, trials: Sequence[TrialSpec], concurrent: int, places: Places, complete: bool = False
 ) -> None:
     """Leave word of a study and its trials: for ``status``, and for who delivers its records later.
@@ -33,19 +33,19 @@ def keep_members(
     text = yaml.safe_dump(study.model_dump(mode="json", by_alias=True), sort_keys=False, allow_unicode=True)
     write_text_whole(folder / STUDY_FILE, text)
     kept: dict[str, Any] = {"trials": {spec.key: spec.protocol.epochs for spec in trials}, "concurrent": concurrent}
-    if study.search.strategy != "grid":
+    if study.search.is_search:
         kept |= {"search": study.search_key, "most": len(trials) if complete else study.search.trials}
     write_text_whole(folder / TRIALS_FILE, json.dumps(kept))
 
 
-def kept_study(study: str, places: Places) -> StudySpec:
+def read_study(study: str, places: Places) -> StudySpec:
     """The study as it was last launched. Raises: InputError if the storage does not know it."""
-    members(study, places)
+    read_members(study, places)
     return StudySpec.model_validate(yaml.safe_load((places.storage.study(study) / STUDY_FILE).read_text()))
 
 
-def members(study: str, places: Places) -> dict[str, Any]:
-    """What ``keep_members`` left: ``trials``, each key with its epochs, and how many run at once, ``concurrent``.
+def read_members(study: str, places: Places) -> dict[str, Any]:
+    """What ``write_study_record`` left: ``trials``, each key with its epochs, and how many run at once, ``concurrent``.
 
     Raises: InputError if the storage does not know the study.
     """
@@ -57,7 +57,7 @@ def members(study: str, places: Places) -> dict[str, Any]:
             Fault(study, f"no such study on this storage, known: {known}", "launch it first, or give --storage")
         ) from None
     if search := kept.get("search"):
-        kept["trials"] |= AskedRecord(study, search, places.storage).epochs()
+        kept["trials"] |= SuggestionRecord(study, search, places.storage).epochs()
     return kept
 
 

@@ -11,10 +11,10 @@ from study.config.spec import StudySpec
 from study.storage.folders import Storage
 from trainers.spec import TrialSpec
 
-ASKED_FILE = "asked.jsonl"
+SUGGESTIONS_FILE = "asked.jsonl"
 
 
-class AskedRecord:
+class SuggestionRecord:
     """The trials that a search has asked for, one JSON line each, only ever added to.
 
     Those of the study as its file now is: a search whose space or goal changed begins a list of its own. A line torn
@@ -22,12 +22,12 @@ class AskedRecord:
     """
 
     def __init__(self, study: str, search_key: str, storage: Storage) -> None:
-        self.path = storage.study(study) / ASKED_FILE
+        self.path = storage.study(study) / SUGGESTIONS_FILE
         self.search_key = search_key
         self._mended = False
 
     @classmethod
-    def of(cls, study: StudySpec, storage: Storage) -> AskedRecord:
+    def of(cls, study: StudySpec, storage: Storage) -> SuggestionRecord:
         """The record of a study as its file is now."""
         return cls(study.name, study.search_key, storage)
 

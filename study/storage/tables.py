@@ -12,7 +12,7 @@ from analysis.tables import CASE_COLUMNS, TRIAL_COLUMNS, Emptied, StudyTables
 from study.config.trial_params import resolved, settings_of
 from study.storage.folders import Storage
 from study.storage.locations import Places
-from study.storage.study_record import members
+from study.storage.study_record import read_members
 from trainers.result import CASES_FILE, TrialResult
 from trainers.spec import TrialSpec
 
@@ -49,7 +49,7 @@ def stored_members(study: str, storage: Storage) -> tuple[list[tuple[TrialSpec, 
 
     Raises: InputError if the storage does not know the study.
     """
-    keys = members(study, Places("", storage))["trials"]
+    keys = read_members(study, Places("", storage))["trials"]
     specs = [spec for key in keys if (spec := storage.spec(key)) is not None]
     over = [(spec, result) for spec in specs if (result := storage.result(spec.key)) is not None]
     return over, len(keys) - len(over)

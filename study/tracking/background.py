@@ -35,7 +35,7 @@ class BackgroundSync(threading.Thread):
         """The engine gave a trial up."""
         # A storage that is away now has the trial's epochs, and no more is needed to try it again.
         with suppress(OSError):
-            self.delivery.storage.keep_loss(key, reason)
+            self.delivery.storage.save_loss_reason(key, reason)
         self.send(key)
 
     def run(self) -> None:

@@ -14,7 +14,7 @@ from study.commands.launch import INLINE, launch
 from study.config.load import parse_study
 from study.config.search_space import enumerate_trials
 from study.storage.folders import SPEC_FILE
-from study.storage.study_record import keep_members, members
+from study.storage.study_record import read_members, write_study_record
 from tests.trainers.data.conftest import frame_path, tree, write_nifti  # noqa: F401 tree is a fixture
 from trainers.checkpoint import CHECKPOINT_FILE, Progress, save_checkpoint
 from trainers.networks import build_network
@@ -56,9 +56,9 @@ def hearts(tree, places):  # noqa: F811
     study = parse_study(STUDY.format(root=tree))
     specs = enumerate_trials(study, lambda data: data.key())
     specs.sort(key=lambda spec: (spec.cell, spec.fold))
-    keep_members(study, specs, 1, places)
+    write_study_record(study, specs, 1, places)
     for spec in specs[DONE]:
-        places.storage.keep_spec(spec)
+        places.storage.save_spec(spec)
         torch.manual_seed(spec.fold)
         network = build_network(spec.protocol.network, 1, 4, spec.data.patch)
         folder = places.storage.trial(spec.key)
@@ -76,7 +76,7 @@ def test_the_trials_of_a_launched_study_segment_as_they_were_scored(tree, places
         f"patient00{number}-{phase}": frame_path(tree, number, phase) for number in (1, 2, 3) for phase in ("ED", "ES")
     }
     total = 0.0
-    for key in members("hearts", places)["trials"]:
+    for key in read_members("hearts", places)["trials"]:
         with (places.storage.trial(key) / CASES_FILE).open() as table:
             scored = {(row["case"], row["class"]): float(row["pred_ml"]) for row in csv.DictReader(table)}
         cases = sorted({case for case, _ in scored})

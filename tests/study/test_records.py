@@ -13,7 +13,7 @@ from study.config.presets import preset_text
 from study.planning.plan import make_plan
 from study.storage.folders import Storage
 from study.storage.locations import Places
-from study.storage.study_record import keep_members, kept_study
+from study.storage.study_record import read_study, write_study_record
 from study.tracking import background, delivery
 from study.tracking.writer import MlflowTracker
 from trainers.errors import InputError
@@ -67,7 +67,7 @@ def test_what_has_not_ended_is_said_to_be_stopped(elsewhere):
 def test_a_trial_that_was_given_up_is_told_with_its_reason_in_a_new_store_as_well(elsewhere):
     key = next(iter((elsewhere.storage.root / "trials").iterdir())).name
     (elsewhere.storage.trial(key) / "result.json").unlink()
-    elsewhere.storage.keep_loss(key, "the node died")
+    elsewhere.storage.save_loss_reason(key, "the node died")
     sync("small", elsewhere)
     client = MlflowClient(elsewhere.store)
     experiment = client.get_experiment_by_name("small").experiment_id
@@ -91,8 +91,8 @@ def test_an_unknown_study_is_refused(elsewhere):
 @pytest.mark.parametrize("name", ["phantom", "phantom-cardiac", "acdc", "acdc-small", "brats", "decathlon", "losses"])
 def test_a_study_is_kept_as_it_was_launched(name, places):
     study = parse_study(preset_text(name), name)
-    keep_members(study, [], 1, places)
-    assert kept_study(name, places) == study
+    write_study_record(study, [], 1, places)
+    assert read_study(name, places) == study
 
 
 @pytest.mark.parametrize("noticed", ["by a refusal", "at the end"])
@@ -100,7 +100,7 @@ def test_what_a_crashed_database_had_confirmed_and_lost_is_told_again(elsewhere,
     monkeypatch.setattr(background, "COOLDOWN_S", 0.0)
     sync("small", elsewhere)
     told = records(elsewhere.store)
-    plan = make_plan(kept_study("small", elsewhere), elsewhere.storage)
+    plan = make_plan(read_study("small", elsewhere), elsewhere.storage)
     kept = StudySync(plan, elsewhere)
     spec = plan.trials[0]
     run = kept.tracker.runs["trial", spec.key].run_id
@@ -158,7 +158,7 @@ def test_a_crash_between_an_ending_s_tag_and_its_status_is_mended(elsewhere):
 
 
 def test_a_cell_that_goes_on_says_so_and_loses_its_old_reason(elsewhere):
-    plan = make_plan(kept_study("small", elsewhere), elsewhere.storage)
+    plan = make_plan(read_study("small", elsewhere), elsewhere.storage)
     spec = plan.trials[0]
     result = elsewhere.storage.trial(spec.key) / "result.json"
     result.rename(result.with_name("later"))
@@ -182,7 +182,7 @@ def test_a_cell_that_goes_on_says_so_and_loses_its_old_reason(elsewhere):
 
 def test_news_comes_before_cells_and_cells_are_told_when_none_waits(elsewhere):
     """However long the figures of cells take, a tenth of the time is spent on them while trials wait."""
-    plan = make_plan(kept_study("small", elsewhere), elsewhere.storage)
+    plan = make_plan(read_study("small", elsewhere), elsewhere.storage)
     tracker = MlflowTracker(elsewhere.store, "small", elsewhere.artifacts / "small")
     kept = delivery.Delivery(plan.trials, elsewhere.storage, tracker)
     order = []

@@ -6,9 +6,9 @@ from mlflow import MlflowClient
 from study.commands.answers import best, transition_map, trials
 from study.commands.launch import launch
 from study.config.load import parse_study
-from study.search.optuna_storage import open_memory
+from study.search.optuna_storage import open_optuna_study
 from study.search.search_source import KEYS
-from study.storage.suggestions import AskedRecord
+from study.storage.suggestions import SuggestionRecord
 from trainers.result import PRUNED_REASON
 
 pytestmark = pytest.mark.engine
@@ -23,7 +23,7 @@ search: {{strategy: {strategy}, trials: {trials}, {options}, space: {space}}}
 
 
 def looked_at(study, places):
-    with open_memory(study, places) as memory:
+    with open_optuna_study(study, places) as memory:
         return memory.get_trials()
 
 
@@ -51,7 +51,7 @@ def test_what_a_search_asked_for_is_run_once_and_told(strategy, places):
     study = parse_study(STUDY.format(strategy=strategy, trials=9, epochs=2, options="references: 1", space=space))
     ended = launch(study, places, quiet=True)
     assert (ended.done, ended.failed, ended.lost) == (9, 0, 0)
-    asked = AskedRecord.of(study, places.storage).epochs()
+    asked = SuggestionRecord.of(study, places.storage).epochs()
     assert len(asked) == 8  # and the reference
     told = looked_at(study, places)
     assert {trial.state.name for trial in told} == {"COMPLETE"}

@@ -12,11 +12,11 @@ import pytest
 from mlflow import MlflowClient
 
 from study.config.load import parse_study
-from study.search.optuna_storage import open_memory
+from study.search.optuna_storage import open_optuna_study
 from study.search.search_source import KEYS
 from study.storage.folders import Storage
 from study.storage.locations import Places
-from study.storage.suggestions import AskedRecord
+from study.storage.suggestions import SuggestionRecord
 
 pytestmark = [pytest.mark.engine, pytest.mark.long]
 
@@ -65,7 +65,7 @@ def test_killed_at_random_five_times(strategy, tmp_path):
         *(sys.executable, "-c", DRIVER, str(tmp_path / "study.yaml"), places.store),
         *(str(places.storage.root), str(log)),
     ]
-    record = AskedRecord.of(study, places.storage)
+    record = SuggestionRecord.of(study, places.storage)
     rng = random.Random(strategy)
     kills, known = 0, set()
     while True:
@@ -90,7 +90,7 @@ def test_killed_at_random_five_times(strategy, tmp_path):
 
     finished = Counter(log.read_text().split())
     assert max(finished.values()) == 1  # no trial was trained to its end twice
-    with open_memory(study, places) as memory:
+    with open_optuna_study(study, places) as memory:
         trials = memory.get_trials()
     assert not [trial for trial in trials if not trial.state.is_finished()]
     keys = [key for trial in trials for key in trial.user_attrs[KEYS]]

@@ -5,7 +5,7 @@ import pytest
 from sqlalchemy import create_engine, text
 
 from study.config.load import parse_study
-from study.search.optuna_storage import memory_url, open_memory
+from study.search.optuna_storage import open_optuna_study, optuna_url
 from study.storage.folders import Storage
 from study.storage.locations import Places
 from study.tracking.client import open_client
@@ -23,7 +23,7 @@ def test_both_libraries_keep_their_tables_in_one_database(tmp_path):
         open_client(places.store).create_experiment("there before")
         with search(study, places) as supply:
             run_out(supply, places)
-        with open_memory(study, places) as memory:
+        with open_optuna_study(study, places) as memory:
             assert {trial.state.name for trial in memory.get_trials()} == {"COMPLETE"}
         engine = create_engine(places.store)
         with engine.connect() as connection:
@@ -32,7 +32,7 @@ def test_both_libraries_keep_their_tables_in_one_database(tmp_path):
             assert {row[0] for row in found} == {"public", "dicestudy_optuna"}
         engine.dispose()
         open_client(places.store).search_experiments()  # MLflow's own is untouched
-        storage = optuna.storages.RDBStorage(memory_url(places))  # as optuna-dashboard opens it
+        storage = optuna.storages.RDBStorage(optuna_url(places))  # as optuna-dashboard opens it
         assert [one.study_name for one in storage.get_all_studies()] == [f"seek {study.search_key}"]
         storage.remove_session()
         storage.engine.dispose()

@@ -7,15 +7,15 @@ import optuna
 import pytest
 
 from study.config.load import parse_study
-from study.config.search_space import TrialMaker, read_space, sample_settings
+from study.config.search_space import TrialMaker, read_space, representative_settings
 from study.planning.plan import make_plan
-from study.search.optuna_storage import memory_url, open_memory
+from study.search.optuna_storage import open_optuna_study, optuna_url
 from study.search.references import reference_trials
 from study.search.search_source import KEYS, open_search
 from study.storage.folders import Storage
 from study.storage.journal import Journal
 from study.storage.locations import Places
-from study.storage.suggestions import AskedRecord
+from study.storage.suggestions import SuggestionRecord
 from trainers.errors import InputError
 from trainers.result import TrialResult, save_result
 
@@ -91,7 +91,7 @@ def run_out(supply, places, most=100, **metrics):
 
 
 def held(study, places):
-    with open_memory(study, places) as memory:
+    with open_optuna_study(study, places) as memory:
         return memory.get_trials()
 
 
@@ -162,7 +162,7 @@ def test_a_lost_memory_is_told_what_the_storage_knows(places, tmp_path):
 def test_what_is_done_already_is_told_and_not_run(places):
     """Another study has run some of the settings that this one comes to."""
     study = parse_study(SMALL)
-    done = [maker(study).trial(setting) for setting in sample_settings(read_space(study).spaces[0])]
+    done = [maker(study).trial(setting) for setting in representative_settings(read_space(study).spaces[0])]
     for spec in done:
         ended(spec, places)
     with search(study, places) as supply:
@@ -181,7 +181,7 @@ def test_a_killed_driver_s_trials_are_asked_for_again_under_the_same_keys(text, 
     lost = [entered.next() for _ in range(3)]
     finished = lost.pop()
     ended(finished, places)  # over, but its driver was killed before it heard
-    entered.give_back = lambda: None  # killed: nothing is put in order
+    entered.release_running = lambda: None  # killed: nothing is put in order
     supply.__exit__(None, None, None)
     assert [trial.state.name for trial in held(study, places)].count("RUNNING") == 3
 
@@ -203,9 +203,9 @@ def test_a_driver_killed_between_telling_optuna_and_writing_the_list(places):
     entered = supply.__enter__()
     run_out(entered, places, most=3)
     lost = entered.next()
-    entered.give_back = lambda: None
+    entered.release_running = lambda: None
     supply.__exit__(None, None, None)
-    record = AskedRecord.of(study, places.storage)
+    record = SuggestionRecord.of(study, places.storage)
     lines = record.path.read_text().splitlines(keepends=True)
     assert json.loads(lines[-1])["key"] == lost.key
     record.path.write_text("".join(lines[:-1]))
@@ -255,7 +255,7 @@ def test_drivers_of_one_store_share_what_they_know(places, tmp_path):
         running = theirs.next() if running.labeling.name == "full" else running
         assert running is not None
         run_out(mine, places, most=2)
-        with open_memory(study, places) as memory:
+        with open_optuna_study(study, places) as memory:
             by_place = {trial.user_attrs["storage"] for trial in memory.get_trials()}
     assert by_place == {str(places.storage.root.resolve()), str(other.storage.root.resolve())}
 
@@ -270,7 +270,7 @@ def test_transition_finds_the_crossing_and_stops(places):
             kept = 0.9 if spec.labeling.name == "full" or spec.loss.eps.amount < crossing else 0.1
             supply.tell(spec.key, ended(spec, places, retention__tumor=kept))
         assert supply.over
-        located = supply.memory.sampler.known(supply.memory.get_trials())
+        located = supply.memory.sampler.slice_states(supply.memory.get_trials())
     assert len(given) < 36
     assert [str(spec.labeling) for spec in given].count("full") == 2  # one for each batch size
     for found, truth in zip(located, (3.0, 8.0), strict=True):
@@ -294,7 +294,7 @@ def test_transition_begins_no_trial_while_those_that_run_are_likely_to_be_enough
             most.append(len(running))
             spec = running.pop(0)
             supply.tell(spec.key, ended(spec, places, retention__tumor=kept(spec)))
-        (found,) = supply.memory.sampler.known(supply.memory.get_trials())
+        (found,) = supply.memory.sampler.slice_states(supply.memory.get_trials())
     assert most[0] == 16
     waited = [count for count in most if count < 16]
     assert len(waited) > 8  # some workers were let go before the end
@@ -331,18 +331,18 @@ def test_transition_gives_up_where_there_is_no_crossing(places):
     study = parse_study(CROSS.replace("[2, 4]", "2"))
     with search(study, places) as supply:
         given = run_out(supply, places)
-        (found,) = supply.memory.sampler.known(supply.memory.get_trials())
+        (found,) = supply.memory.sampler.slice_states(supply.memory.get_trials())
     assert len(given) < 15
     assert found.located.inside < 0.02
 
 
 def test_where_optuna_s_tables_are(places, tmp_path, monkeypatch):
-    assert memory_url(places) == f"sqlite:///{tmp_path / 'optuna.db'}"
-    assert memory_url(replace(places, store="http://server:5000")).endswith("storage/optuna.db")
-    url = memory_url(replace(places, store="postgresql://me:secret@server/db"))
+    assert optuna_url(places) == f"sqlite:///{tmp_path / 'optuna.db'}"
+    assert optuna_url(replace(places, store="http://server:5000")).endswith("storage/optuna.db")
+    url = optuna_url(replace(places, store="postgresql://me:secret@server/db"))
     assert url == "postgresql://me:secret@server/db?options=-csearch_path%3Ddicestudy_optuna"
     monkeypatch.setenv("DICESTUDY_OPTUNA", "sqlite:////tmp/mine.db")
-    assert memory_url(places) == "sqlite:////tmp/mine.db"
+    assert optuna_url(places) == "sqlite:////tmp/mine.db"
 
 
 def test_a_memory_that_does_not_answer_is_a_clear_refusal(places, monkeypatch):
@@ -355,15 +355,18 @@ def test_a_memory_that_does_not_answer_is_a_clear_refusal(places, monkeypatch):
 def test_the_record_survives_a_torn_line_and_knows_its_search(places):
     study = parse_study(SEEK)
     spec = reference_trials(study, maker(study))[0]
-    record = AskedRecord.of(study, places.storage)
+    record = SuggestionRecord.of(study, places.storage)
     record.append(spec, {})
     with record.path.open("a") as file:
         file.write('{"search": "torn')
     assert record.read() == [spec]
-    AskedRecord.of(study, places.storage).append(spec, {})
+    SuggestionRecord.of(study, places.storage).append(spec, {})
     assert [json.loads(line)["key"] for line in record.path.read_text().splitlines()] == [spec.key] * 2
-    assert AskedRecord.of(parse_study(SEEK.replace("goal: ignore", "goal: dice")), places.storage).read() == []
-    assert AskedRecord.of(parse_study(SEEK.replace("trials: 12", "trials: 50")), places.storage).read() == [spec, spec]
+    assert SuggestionRecord.of(parse_study(SEEK.replace("goal: ignore", "goal: dice")), places.storage).read() == []
+    assert SuggestionRecord.of(parse_study(SEEK.replace("trials: 12", "trials: 50")), places.storage).read() == [
+        spec,
+        spec,
+    ]
 
 
 def test_a_plan_says_what_a_search_may_take(places):
@@ -384,7 +387,7 @@ def test_a_trial_behind_the_others_is_ended_and_told_so(places):
             places.storage.trial(spec.key).mkdir(parents=True)
             for epoch in range(1, 10):
                 journal.append({"epoch": epoch, "time": 0.0, "metrics": {"val.dsc.A.tumor": quality}})
-                if supply.is_behind(spec.key):
+                if supply.should_prune(spec.key):
                     supply.tell(spec.key, None)
                     break
             else:

@@ -79,6 +79,6 @@ def test_a_failed_trial_can_be_forgotten_without_losing_its_record(tmp_path):
     folder.mkdir(parents=True)
     (folder / "result.json").write_text(json.dumps({"key": "abc", "state": "FAILED", "reason": "because"}))
     assert storage.result("abc").reason == "because"
-    storage.forget_result("abc")
+    storage.set_result_aside("abc")
     assert storage.result("abc") is None
     assert "because" in (folder / "result.json.failed").read_text()
