@@ -39,13 +39,13 @@ CASE_COLUMNS: Mapping[str, str] = {
     "subject": "name of the subject; the two frames of a heart share it",
     "group": "group of the case",
     "class": "name of the class",
-    "dsc": "Dice similarity coefficient against the full label; NaN where both maps are empty",
+    "dsc": "Dice similarity coefficient against the full label; NaN where that is empty",
     "dv_ml": "predicted minus true volume [ml]",
     "pred_ml": "predicted volume [ml]",
     "true_ml": "true volume [ml]",
     "gt_empty": "the full label is empty",
     "emptied": "the labeling in force would hide this map",
-    "pred_empty": "the prediction is empty",
+    "pred_empty": "no more is predicted than the tolerance, 0 ml unless the study says more",
 }
 
 DONE, FAILED = "DONE", "FAILED"
@@ -212,6 +212,8 @@ def _ordered_cases(cases: pd.DataFrame) -> pd.DataFrame:
         cases[column] = pd.to_numeric(cases[column], errors="coerce").astype("float64")
     for column in ("gt_empty", "emptied", "pred_empty"):
         cases[column] = cases[column].astype(bool)
+    # Older scores gave a false voxel on a rightly empty map the DSC 0.
+    cases["dsc"] = cases["dsc"].where(~cases["gt_empty"])
     return cases.sort_values(["key", "class", "group", "subject", "case"], kind="stable").reset_index(drop=True)
 
 

@@ -99,6 +99,7 @@ def evaluate(
     batches: Iterable[tuple[Sequence[int], Batch]],
     computing: Computing,
     loss: TrialLoss,
+    tolerance_ml: float = 0.0,
 ) -> tuple[float, list[CaseScore]]:
     """Mean loss under the labeling in force, and scores of the same patches against the full labels.
 
@@ -122,5 +123,6 @@ def evaluate(
                 true[row],
                 emptied=batch.hidden[row].tolist(),
                 voxel_ml=float(data.voxel_ml[index]),
+                tolerance_ml=tolerance_ml,
             )
     return math.fsum(losses) / (len(scores) // len(data.classes)), scores

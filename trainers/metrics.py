@@ -19,9 +19,11 @@ Metrics = dict[str, float]
 class CaseScore:
     """How one map of one held-out case was predicted.
 
-    dsc: 2|P∩G| / (|P|+|G|), NaN where both are empty; dsc_empty_1: the same, 1 where both are empty;
-    volumes [ml]; ``emptied``: the labeling in force would hide this map, which tells it apart from one that
-    is rightly empty (``gt_empty``).
+    dsc: 2|P∩G| / (|P|+|G|) of a drawn map, NaN where the true map is empty. Two conventions for rightly empty maps
+    stand beside it, both 0 where any voxel is predicted: ``dsc_empty_missing`` is NaN where both maps are empty,
+    ``dsc_empty_1`` is 1 there. Volumes [ml]. ``pred_empty``: no more is predicted than the trial's tolerance
+    (``ProtocolSpec.tolerance_ml``, 0 unless said). ``emptied``: the labeling in force would hide this map, which
+    tells it apart from one that is rightly empty (``gt_empty``).
     """
 
     case: str
@@ -29,6 +31,7 @@ class CaseScore:
     group: str
     class_: str
     dsc: float
+    dsc_empty_missing: float
     dsc_empty_1: float
     dv_ml: float
     pred_ml: float
@@ -52,6 +55,7 @@ def score_case(
     true: Sequence[int],
     emptied: Sequence[bool],
     voxel_ml: float,
+    tolerance_ml: float = 0.0,
 ) -> list[CaseScore]:
     """Scores of one case from its voxel counts per class: |P∩G|, |P|, |G|."""
     return [
@@ -60,37 +64,46 @@ def score_case(
             subject=info.subject,
             group=info.group,
             class_=name,
-            dsc=2 * o / (p + t) if p + t else math.nan,
+            dsc=2 * o / (p + t) if t else math.nan,
+            dsc_empty_missing=2 * o / (p + t) if p + t else math.nan,
             dsc_empty_1=2 * o / (p + t) if p + t else 1.0,
             dv_ml=(p - t) * voxel_ml,
             pred_ml=p * voxel_ml,
             true_ml=t * voxel_ml,
             gt_empty=t == 0,
             emptied=bool(e),
-            pred_empty=p == 0,
+            pred_empty=p * voxel_ml <= tolerance_ml,
         )
         for name, o, p, t, e in zip(classes, overlap, predicted, true, emptied, strict=True)
     ]
 
 
 def mean_dsc(scores: Iterable[CaseScore]) -> Metrics:
-    """``dsc.<group>.<class>``: means over the cases of each group; cases empty in both are left out."""
+    """``dsc.<group>.<class>``: means over the cases of each group; only drawn maps count."""
     return _group_means(scores, "dsc")
 
 
 def summarise(scores: Sequence[CaseScore], empty: EmptySpec) -> Metrics:
     """Final figures of a trial: means per group and class, and what became of the emptied group.
 
-    ``dsc.<group>.<class>``, ``dv_ml.<group>.<class>`` [ml]; where a group has maps of a class that are rightly
-    empty, ``dsc_empty_1.<group>.<class>``, in which two empty maps count 1 instead of being left out, and
-    ``fp_ml.<group>.<class>``, the mean volume [ml] predicted on those maps; ``retention.<class>``: mean over the
+    ``dsc.<group>.<class>``, over drawn maps alone; ``dv_ml.<group>.<class>`` [ml]. Where a group has maps of a class
+    that are rightly empty: ``specificity.<group>.<class>``, the share of these that is predicted empty;
+    ``fp_ml.<group>.<class>``, the mean volume [ml] predicted on them; and, by the two other conventions of
+    ``CaseScore``, ``dsc_empty_missing.<group>.<class>`` and ``dsc_empty_1.<group>.<class>``. Where a class has rightly
+    empty maps in any group, detection with the case as unit: ``sensitivity.<group>.<class>``, the share of drawn maps
+    that is not predicted empty, and ``detection_auc.<class>``, the chance that a drawn map has the larger predicted
+    volume than a rightly empty one, ties counting half. Sensitivity and specificity are those of Metrics Reloaded's
+    image-level classification (Maier-Hein et al., Nature Methods 2024), with predicted volume as the score; as it
+    recommends, DSC is not taken of empty references. ``retention.<class>``: mean over the
     emptied group of predicted / true volume, clipped to [0, 1]; ``auc.<class>``: chance that a case of another
     group has the larger predicted volume than one of the emptied group, ties counting half.
     """
     empty_maps = [score for score in scores if score.gt_empty]
     touched = {(score.group, score.class_) for score in empty_maps}
     figures = _group_means(scores, "dsc") | _group_means(scores, "dv_ml")
-    figures |= _group_means([score for score in scores if (score.group, score.class_) in touched], "dsc_empty_1")
+    with_empty = [score for score in scores if (score.group, score.class_) in touched]
+    figures |= _group_means(with_empty, "dsc_empty_missing") | _group_means(with_empty, "dsc_empty_1")
+    figures |= _detection(scores)
     figures |= {name.replace("pred_ml", "fp_ml"): value for name, value in _group_means(empty_maps, "pred_ml").items()}
     for name in empty.classes:
         rows = [score for score in scores if score.class_ == name]
@@ -100,9 +113,29 @@ def summarise(scores: Sequence[CaseScore], empty: EmptySpec) -> Metrics:
         if kept:
             figures[f"retention.{name}"] = float(np.mean(kept))
         if emptied and others:
-            u = mannwhitneyu(others, [score.pred_ml for score in emptied], method="asymptotic").statistic
-            figures[f"auc.{name}"] = float(u) / (len(others) * len(emptied))
+            figures[f"auc.{name}"] = _auc(others, [score.pred_ml for score in emptied])
     return figures
+
+
+def _auc(larger: Sequence[float], smaller: Sequence[float]) -> float:
+    u = mannwhitneyu(larger, smaller, method="asymptotic").statistic
+    return float(u) / (len(larger) * len(smaller))
+
+
+def _detection(scores: Sequence[CaseScore]) -> Metrics:
+    """Specificity and sensitivity by group, and the AUC over volume, of each class that has rightly empty maps."""
+    found: dict[str, list[bool]] = {}
+    figures: Metrics = {}
+    for class_ in sorted({score.class_ for score in scores if score.gt_empty}):
+        rows = [score for score in scores if score.class_ == class_]
+        for score in rows:
+            name = "specificity" if score.gt_empty else "sensitivity"
+            right = score.pred_empty == score.gt_empty
+            found.setdefault(f"{name}.{score.group}.{class_}", []).append(right)
+        drawn, empty = ([score.pred_ml for score in rows if score.gt_empty == kind] for kind in (False, True))
+        if drawn:
+            figures[f"detection_auc.{class_}"] = _auc(drawn, empty)
+    return figures | {name: float(np.mean(entries)) for name, entries in sorted(found.items())}
 
 
 def _group_means(scores: Iterable[CaseScore], field: str) -> Metrics:

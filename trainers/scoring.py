@@ -27,11 +27,12 @@ def score_cases(
     hidden: NDArray[np.bool_],
     computing: Computing,
     overlap: float,
+    tolerance_ml: float = 0.0,
 ) -> list[CaseScore]:
     """Scores of every class of the cases ``indices`` against their full labels, where these were drawn.
 
     hidden: (case of the whole data, class) maps that the labeling empties, for the ``emptied`` flag alone;
-    overlap: of the windows where a case is larger than the patch.
+    overlap: of the windows where a case is larger than the patch; tolerance_ml: as of ``score_case``.
     """
     network.eval()
     scores: list[CaseScore] = []
@@ -54,6 +55,7 @@ def score_cases(
             true,
             emptied=hidden[index].tolist(),
             voxel_ml=voxel_ml(sides),
+            tolerance_ml=tolerance_ml,
         )
     return scores
 

@@ -210,6 +210,8 @@ class FoldSpec(FrozenSpec):
 class ProtocolSpec(FrozenSpec):
     """How a trial trains; everything here can be searched over."""
 
+    ADDED: ClassVar[frozenset[str]] = frozenset({"tolerance_ml"})
+
     network: NetworkSpec = NetworkSpec(name="tiny")
     epochs: int = Field(ge=1)
     lr: Positive = 1e-3
@@ -227,6 +229,8 @@ class ProtocolSpec(FrozenSpec):
     """How many times an epoch sees each case of a group; 1 for a group not named."""
     patches: Annotated[PatchSpec, BeforeValidator(PatchSpec.parse)] = PatchSpec()
     """For data with ``crop: none``."""
+    tolerance_ml: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    """Predicted volume [ml] up to which a map counts as predicted empty, in specificity and sensitivity."""
 
 
 class TrialSpec(FrozenSpec):
@@ -291,8 +295,10 @@ class TrialSpec(FrozenSpec):
 
     def _body(self, *left_out: str) -> dict[str, Any]:
         body = self.model_dump(mode="json", exclude=set(left_out))
-        for field in self.data.UNKEYED:
+        for field in self.data.unkeyed:
             body["data"].pop(field, None)
+        for field in self.protocol.added_defaults:
+            body["protocol"].pop(field)
         if not self.protocol.network.is_ours:
             # Its defaults, which the spec does not hold, may be others in another version.
             body["monai"] = monai_version()

@@ -140,8 +140,9 @@ class Training:
         """Scores of the network as it stands, in the labels' own space, without a word of the labeling."""
         epoch, scores = self._scored
         if self.is_scored_apart:
-            overlap = self.spec.protocol.patches.overlap
-            return score_cases(self.network, self.data, self.cases.held_out, self.cases.hidden, self.computing, overlap)
+            held_out, hidden, protocol = self.cases.held_out, self.cases.hidden, self.spec.protocol
+            overlap, tolerance = protocol.patches.overlap, protocol.tolerance_ml
+            return score_cases(self.network, self.data, held_out, hidden, self.computing, overlap, tolerance)
         # The space of training is the labels' own: the last validation has scored it, if it saw the same weights.
         return scores if epoch == progress.epoch else self.evaluate()[1]
 
@@ -158,7 +159,8 @@ class Training:
         held_out = self.cases.held_out
         chosen = [held_out[start : start + size] for start in range(0, len(held_out), size)]
         batches = ((part, self.source.batch(part, self._corners(part, rng))) for part in chosen)
-        return evaluate(self.network, self.data, batches, self.computing, self.loss)
+        tolerance = self.spec.protocol.tolerance_ml
+        return evaluate(self.network, self.data, batches, self.computing, self.loss, tolerance)
 
     def result(self, progress: Progress, **ending: Any) -> TrialResult:
         """What is known of the training by now, with how it ended."""

@@ -120,11 +120,15 @@ class StudySpec(FrozenSpec):
     @property
     def key(self) -> str:
         """Content hash [12 hex digits] of the file's meaning: the study's version."""
-        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:12]
+        return hashlib.sha256(self.model_dump_json(exclude=self._added()).encode()).hexdigest()[:12]
+
+    def _added(self) -> dict[str, set[str]]:
+        """Fields that older studies lack, where they have their defaults."""
+        return {"data": set(self.data.added_defaults), "trial": set(self.trial.added_defaults)}
 
     @property
     def search_key(self) -> str:
         """Content hash [12 hex digits] of what a search asks and of whom: it goes on where this is the same."""
         budget = {"trials", "references", "precision", "seed", "early_stopping"}
-        body = self.model_dump_json(exclude={"name": True, "resources": True, "search": budget})
+        body = self.model_dump_json(exclude={"name": True, "resources": True, "search": budget, **self._added()})
         return hashlib.sha256(body.encode()).hexdigest()[:12]

@@ -1,8 +1,12 @@
 import math
 
+import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from monai.metrics import compute_dice
+from sklearn.metrics import recall_score, roc_auc_score
 
 from trainers.data.base import CaseInfo
 from trainers.metrics import mean_dsc, score_case, summarise
@@ -73,10 +77,12 @@ def test_figures_stay_in_their_range(rows):
 
 def test_two_empty_maps_are_missing_and_one_and_never_silently_either():
     rows = [*case("a", "A", 0, 0, 0), *case("b", "A", 2, 4, 4), *case("c", "A", 0, 3, 0)]
-    assert [math.isnan(row.dsc) for row in rows] == [True, False, False]
+    assert [math.isnan(row.dsc) for row in rows] == [True, False, True]
+    assert [math.isnan(row.dsc_empty_missing) for row in rows] == [True, False, False]
     assert [row.dsc_empty_1 for row in rows] == [1.0, 0.5, 0.0]
     figures = summarise(rows, EMPTY)
-    assert figures["dsc.A.tumor"] == pytest.approx((0.5 + 0) / 2)
+    assert figures["dsc.A.tumor"] == 0.5
+    assert figures["dsc_empty_missing.A.tumor"] == pytest.approx((0.5 + 0) / 2)
     assert figures["dsc_empty_1.A.tumor"] == pytest.approx((1 + 0.5 + 0) / 3)
     # Half a millilitre a voxel; two of the three maps are rightly empty.
     assert figures["fp_ml.A.tumor"] == pytest.approx((0 + 3 * 0.5) / 2)
@@ -84,4 +90,55 @@ def test_two_empty_maps_are_missing_and_one_and_never_silently_either():
 
 def test_where_no_map_is_rightly_empty_nothing_is_said_of_such():
     figures = summarise(case("b", "A", 2, 4, 4), EMPTY)
-    assert not [name for name in figures if name.startswith(("dsc_empty_1", "fp_ml"))]
+    assert not [name for name in figures if name.startswith(("dsc_empty", "fp_ml", "spec", "sens", "det"))]
+
+
+def test_a_volume_up_to_the_tolerance_counts_as_empty():
+    info = CaseInfo("c", "c", "A")
+    found = [
+        score_case(info, ("tumor",), [0], [voxels], [0], [False], voxel_ml=0.5, tolerance_ml=1.0)[0].pred_empty
+        for voxels in (0, 2, 3)
+    ]
+    assert found == [True, True, False]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_figures_are_those_of_monai_and_scikit_learn_on_every_mix_of_drawn_and_empty(seed):
+    rng = np.random.default_rng(seed)
+    count, tolerance, voxel_ml = 30, 1.0, 0.5
+    # A third of either kind of map is empty, independently of each other; group B has none drawn in every fourth seed.
+    true, found = ((rng.random((count, 6, 6)) < 0.2) & (rng.random((count, 1, 1)) > 1 / 3) for _ in range(2))
+    true[1::2] &= seed % 4 != 0
+    groups = np.array(["A", "B"] * (count // 2))
+    scores = [
+        score_case(
+            CaseInfo(str(n), str(n), groups[n]),
+            ("tumor",),
+            [int((true[n] & found[n]).sum())],
+            [int(found[n].sum())],
+            [int(true[n].sum())],
+            [False],
+            voxel_ml,
+            tolerance,
+        )[0]
+        for n in range(count)
+    ]
+    figures = summarise(scores, EMPTY)
+    maps = (torch.from_numpy(found)[:, None].float(), torch.from_numpy(true)[:, None].float())
+    for ignore, name in ((True, "dsc"), (False, "dsc_empty_1")):
+        theirs = compute_dice(*maps, ignore_empty=ignore).numpy()[:, 0]
+        np.testing.assert_allclose([getattr(score, name) for score in scores], theirs, rtol=1e-6)
+    volumes = found.sum(axis=(1, 2)) * voxel_ml
+    drawn = true.any(axis=(1, 2))
+    for group in "AB":
+        own = groups == group
+        for name, truth in (("specificity", ~drawn), ("sensitivity", drawn)):
+            expected = {True: volumes > tolerance, False: volumes <= tolerance}[name == "sensitivity"]
+            if (own & truth).any():
+                theirs = recall_score(truth[own], expected[own])
+                assert figures[f"{name}.{group}.tumor"] == pytest.approx(theirs)
+            else:
+                assert f"{name}.{group}.tumor" not in figures
+        if (own & ~drawn).any():
+            assert figures[f"fp_ml.{group}.tumor"] == pytest.approx(volumes[own & ~drawn].mean())
+    assert figures["detection_auc.tumor"] == pytest.approx(roc_auc_score(drawn, volumes))

@@ -29,6 +29,16 @@ class FrozenSpec(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    ADDED: ClassVar[frozenset[str]] = frozenset()
+    """Fields that older specs lack: one that has its default stays out of keys, so that old keys hold."""
+
+    @property
+    def added_defaults(self) -> frozenset[str]:
+        """Names of the added fields that have their defaults."""
+        fields = type(self).model_fields
+        defaults = {name: fields[name].get_default(call_default_factory=True) for name in self.ADDED}
+        return frozenset(name for name, default in defaults.items() if getattr(self, name) == default)
+
 
 @dataclass(frozen=True)
 class CaseInfo:
@@ -195,7 +205,12 @@ class DataSpec(FrozenSpec, ABC):
         shape, channels = arrays.label.shape[1:], len(arrays.image)
         return CaseFindings((), tuple(ml.tolist()), tuple(voxels.tolist()), shape, arrays.spacing, channels)
 
+    @property
+    def unkeyed(self) -> frozenset[str]:
+        """Names of the fields that stay out of the key."""
+        return self.UNKEYED | self.added_defaults
+
     def key(self) -> str:
         """Content hash [12 hex digits] of what the data is; equal keys share prepared data."""
-        body = self.model_dump_json(exclude=set(self.UNKEYED)) + self.fingerprint()
+        body = self.model_dump_json(exclude=set(self.unkeyed)) + self.fingerprint()
         return hashlib.sha256(body.encode()).hexdigest()[:12]

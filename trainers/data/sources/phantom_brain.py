@@ -6,8 +6,9 @@ without changing the cases it already had.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +31,8 @@ NOISE_AMPLITUDE = 0.1
 IRREGULARITY = 0.3
 CORE = 0.6  # of the way from the tumour's centre to its border
 BLUR_SIGMA = 0.6  # a voxel shows its neighbours too, so that borders are not read off single voxels
+MOST_TUMORS = 8
+TUMORS_STREAM = 2  # of the random numbers that say how many tumours a case has
 OTHER_LOOK_EVERY = 10  # one in so many cases of a group looks like the other group
 
 Volume = NDArray[np.float32]
@@ -136,14 +139,15 @@ def _looks_like_the_other(seed: int, split: int, group: int, rank: int) -> bool:
     return bool(rng.integers(OTHER_LOOK_EVERY) == place)
 
 
-def _generate(
-    rng: np.random.Generator, shape: tuple[int, int, int], radius: tuple[float, float], ringed: bool
+def generate(
+    rng: np.random.Generator, shape: tuple[int, int, int], radius: tuple[float, float], ringed: bool, count: int = 1
 ) -> tuple[Volume, Mask]:
-    """One image (2, *shape), z-scored inside the brain, and its tumour (*shape)."""
+    """One image (2, *shape), z-scored inside the brain, and its tumours (*shape), which may touch; none at 0."""
     space = _Space(shape)
     brain_semi_axes = rng.uniform(*BRAIN_SEMI_AXES, size=3) * shape
     brain = space.distance(space.centre, brain_semi_axes) <= 1
-    depth = _tumour(rng, space, brain_semi_axes, radius)
+    depths = [_tumour(rng, space, brain_semi_axes, radius) for _ in range(count)]
+    depth = np.minimum.reduce([*depths, np.full(shape, np.inf, dtype=np.float32)])
     tumour = (depth < 1) & brain
 
     shared, *own = (smooth_noise(rng, shape, TEXTURE_SIGMA) for _ in range(3))
@@ -166,7 +170,7 @@ def _generate(
         image[1][tumour] -= rng.uniform(0.2, 0.4)
 
     # A voxel more than a blob's largest radius away, so that none touches the tumour and hides its border.
-    room = brain & (ndimage.distance_transform_edt(~tumour) > 3)
+    room = brain & (ndimage.distance_transform_edt(~tumour) > 3) if count else brain
     _add_blobs(rng, space, image[0], room, int(rng.integers(1, 4)), (1.0, 1.8))
     _add_blobs(rng, space, image[1], room, int(rng.integers(2, 5)), (1.0, 2.0))
 
@@ -181,15 +185,17 @@ def _generate(
     return np.asarray(image, dtype=np.float32), tumour
 
 
-class PhantomSpec(DataSpec):
-    """Brain-like volumes of two channels with one tumour each, half in group A and half in group B.
+class BrainSpec(DataSpec):
+    """Generated brains of two channels: with the default settings one tumour each, half in group A, half in B.
 
     A tumour is bright in channel 0. In group A it has, in channel 1, an enhancing ring round a dark
     core; in group B it is slightly dark there; one case of ten looks like the other group. Small
     bright blobs in both channels are no tumours.
     """
 
-    source: Literal["phantom"] = "phantom"
+    ADDED: ClassVar[frozenset[str]] = frozenset({"healthy", "tumors"})
+
+    source: str  # first, as it has always stood in the key
     shape: tuple[int, int, int] = (24, 24, 16)
     """Sides of a volume [voxels]."""
     train: int = Field(default=72, ge=2)
@@ -198,6 +204,10 @@ class PhantomSpec(DataSpec):
     """Test cases, of both groups together."""
     radius: tuple[float, float] = (3.4, 5.4)
     """Smallest and largest mean radius of a tumour [voxels]."""
+    tumors: tuple[int, int] = (1, 1)
+    """Fewest and most tumours of a case of group A or B; a case that draws 0 is rightly empty."""
+    healthy: float = Field(default=0.0, ge=0, lt=1)
+    """Share of the brains that have no tumour: they are a third group, ``healthy``."""
     seed: int = Field(default=0, ge=0, lt=2**32)
 
     @field_validator("radius")
@@ -207,8 +217,15 @@ class PhantomSpec(DataSpec):
             raise ValueError(f"radius {radius} is no range of at least 1 voxel; give [smallest, largest]")
         return radius
 
+    @field_validator("tumors")
+    @classmethod
+    def _tumors_are_a_range(cls, tumors: tuple[int, int]) -> tuple[int, int]:
+        if not 0 <= tumors[0] <= tumors[1] <= MOST_TUMORS or tumors[1] < 1:
+            raise ValueError(f"tumors {tumors} is no range with an end of 1 to {MOST_TUMORS}; give [fewest, most]")
+        return tumors
+
     @model_validator(mode="after")
-    def _tumour_fits(self) -> PhantomSpec:
+    def _tumour_fits(self) -> BrainSpec:
         needed = int(np.ceil(self.radius[1] / BRAIN_SEMI_AXES[0]))
         if min(self.shape) < needed:
             raise ValueError(
@@ -223,19 +240,47 @@ class PhantomSpec(DataSpec):
         return "sigmoid"
 
     @property
-    def patch_shape(self) -> Shape:
-        """The whole volume."""
-        return self.shape
-
-    @property
     def classes(self) -> tuple[str, ...]:
         """The one class, overlapping nothing."""
         return ("tumor",)
 
     @property
     def groups(self) -> tuple[str, ...]:
-        """A: with the ring; B: without."""
-        return ("A", "B")
+        """A: with the ring; B: without; healthy, where there are any: without a tumour."""
+        return ("A", "B", "healthy") if self.healthy else ("A", "B")
+
+    def group_of(self, index: int) -> str:
+        """The group of brain number ``index`` of its split: A and B take turns between the healthy ones."""
+        before, after = (math.floor(round(number * self.healthy, 9)) for number in (index, index + 1))
+        return "healthy" if after > before else ("A", "B")[(index - before) % 2]
+
+    def draw_brain(self, name: str) -> tuple[Volume, Mask]:
+        """Generate the brain of this name: image (2, *shape) and tumours (*shape).
+
+        Raises: ValueError for a name that ``case_name`` does not make.
+        """
+        split, index = parse_case_name(name)
+        rng = np.random.default_rng([self.seed, split, index])
+        group = self.group_of(index)
+        if group == "healthy":
+            return generate(rng, self.shape, self.radius, ringed=False, count=0)
+        rank = index - math.floor(round(index * self.healthy, 9))
+        ringed = (group == "A") != _looks_like_the_other(self.seed, split, self.groups.index(group), rank // 2)
+        fewest, most = self.tumors
+        # By a generator of its own: a case with one tumour is the same whatever else was possible.
+        drawn = np.random.default_rng([self.seed, split, index, TUMORS_STREAM]).integers(fewest, most + 1)
+        return generate(rng, self.shape, self.radius, ringed, int(drawn))
+
+
+class PhantomSpec(BrainSpec):
+    """Generated brains as volumes, one case each."""
+
+    source: Literal["phantom"] = "phantom"
+
+    @property
+    def patch_shape(self) -> Shape:
+        """The whole volume."""
+        return self.shape
 
     def fingerprint(self) -> str:
         """Name the recipe."""
@@ -244,7 +289,7 @@ class PhantomSpec(DataSpec):
     def list_cases(self) -> list[CaseInfo]:
         """Training cases, then test cases; the groups take turns."""
         return [
-            CaseInfo(case_name(split, index), case_name(split, index), self.groups[index % 2], split)
+            CaseInfo(case_name(split, index), case_name(split, index), self.group_of(index), split)
             for split, count in zip(SPLITS, (self.train, self.test), strict=True)
             for index in range(count)
         ]
@@ -254,9 +299,5 @@ class PhantomSpec(DataSpec):
 
         Raises: ValueError for a case that the source does not have.
         """
-        split, index = parse_case_name(info.case)
-        rng = np.random.default_rng([self.seed, split, index])
-        group = self.groups.index(info.group)
-        ringed = (info.group == "A") != _looks_like_the_other(self.seed, split, group, index // len(self.groups))
-        image, tumour = _generate(rng, self.shape, self.radius, ringed)
+        image, tumour = self.draw_brain(info.case)
         return CaseArrays(image, tumour[np.newaxis].astype(np.uint8), (VOXEL_MM,) * 3)

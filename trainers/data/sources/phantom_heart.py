@@ -7,7 +7,7 @@ subject needs no file and depends on the seed, its split and its number alone.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from pydantic import Field, field_validator
@@ -25,6 +25,7 @@ UNIT_SIDE = 32
 """Lengths in the plane are given in voxels of a plane of so many, 5 mm each."""
 
 PHASES = ("ED", "ES")
+CLASSES = ("RV", "MYO", "LV")
 CAVITY_RADIUS = {"ED": (4.8, 6.2), "ES": (3.0, 4.5)}
 WALL = {"ED": (1.5, 2.1), "ES": (2.1, 3.0)}
 SHORTENING = (0.9, 0.98)  # of the long axis from ED to ES
@@ -131,6 +132,10 @@ class CardiacPhantomSpec(DataSpec):
     test: int = Field(default=24, ge=2)
     """Test subjects, two cases each."""
     seed: int = Field(default=0, ge=0, lt=2**32)
+    lacks: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    """Classes that the hearts of a group rightly lack: ``{ES: [RV]}``. Their maps are empty, full labels too."""
+
+    ADDED: ClassVar[frozenset[str]] = frozenset({"lacks"})
 
     @field_validator("shape")
     @classmethod
@@ -138,6 +143,19 @@ class CardiacPhantomSpec(DataSpec):
         if min(shape[:2]) < 24 or shape[2] < 4:
             raise ValueError(f"shape {shape} is too coarse for a wall of 1.5 voxels in 32, expected at least 24×24×4")
         return shape
+
+    @field_validator("lacks")
+    @classmethod
+    def _lacks_known_names(cls, lacks: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+        odd = [f"unknown group {name!r}, known: {', '.join(PHASES)}" for name in lacks if name not in PHASES]
+        for name in dict.fromkeys(name for names in lacks.values() for name in names):
+            if name not in CLASSES:
+                odd.append(f"unknown class {name!r}, known: {', '.join(CLASSES)}")
+            elif all(name in lacks.get(group, ()) for group in PHASES):
+                odd.append(f"class {name!r} is lacked by every group; leave it to one")
+        if odd:
+            raise ValueError("; ".join(odd))
+        return lacks
 
     @property
     def head(self) -> Head:
@@ -157,7 +175,7 @@ class CardiacPhantomSpec(DataSpec):
     @property
     def classes(self) -> tuple[str, ...]:
         """Right ventricle, myocardium, left ventricle's cavity: labels 1, 2 and 3 of ACDC."""
-        return ("RV", "MYO", "LV")
+        return CLASSES
 
     @property
     def groups(self) -> tuple[str, ...]:
@@ -193,5 +211,7 @@ class CardiacPhantomSpec(DataSpec):
         # From 1: a seed sequence takes a trailing 0 for nothing, and ED would repeat the anatomy's numbers.
         rng = np.random.default_rng([self.seed, split, index, 1 + PHASES.index(info.group)])
         label = _draw_label(rng, self.shape, anatomy, info.group)
+        for name in self.lacks.get(info.group, ()):
+            label[CLASSES.index(name)] = False  # before the image, which shows what the label has
         image = _draw_image(rng, anatomy, label)
         return CaseArrays(image, label.astype(np.uint8), self.spacing)

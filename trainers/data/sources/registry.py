@@ -13,14 +13,17 @@ from trainers.data.sources.csv_table import TableSpec
 from trainers.data.sources.decathlon import DecathlonSpec
 from trainers.data.sources.phantom_brain import PhantomSpec
 from trainers.data.sources.phantom_heart import CardiacPhantomSpec
+from trainers.data.sources.phantom_pictures import PhantomPicturesSpec
 
 AnyDataSpec = Annotated[
-    PhantomSpec | CardiacPhantomSpec | AcdcSpec | BratsSpec | DecathlonSpec | TableSpec, Field(discriminator="source")
+    PhantomSpec | PhantomPicturesSpec | CardiacPhantomSpec | AcdcSpec | BratsSpec | DecathlonSpec | TableSpec,
+    Field(discriminator="source"),
 ]
 """The ``data`` section of a study file; ``source`` says which."""
 
 SOURCES: dict[str, type[DataSpec]] = {
     "phantom": PhantomSpec,
+    "phantom-2d": PhantomPicturesSpec,
     "phantom-cardiac": CardiacPhantomSpec,
     "acdc": AcdcSpec,
     "brats": BratsSpec,
