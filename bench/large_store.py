@@ -19,7 +19,7 @@ from study.commands.publish import design_of
 from study.config.load import parse_study
 from study.config.search_space import enumerate_trials
 from study.config.spec import StudySpec
-from study.config.trial_params import resolved, settings_of
+from study.config.trial_params import resolved, trial_settings
 from study.storage.locations import Places
 from study.storage.study_record import write_study_record
 from study.tracking.delivery import Delivery
@@ -84,7 +84,7 @@ def _result(spec: TrialSpec, rng: np.random.Generator) -> TrialResult:
         "DONE",
         metrics={"dsc.A.tumor": rng.uniform(0.8, 0.9), "dsc.B.tumor": rng.uniform(0.1, 0.9), "auc.tumor": rng.random()},
         v_hat={"tumor": V_HAT},
-        eps_voxels={"tumor": float(settings_of(spec)["eps"])},
+        eps_voxels={"tumor": float(trial_settings(spec)["eps"])},
         counts={"steps": 120},
         targets={"training": "0" * 12, "scoring": "0" * 12},
         seconds=float(rng.uniform(5, 9)),
@@ -169,7 +169,7 @@ def _copy_runs(
 
 
 def _params(spec: TrialSpec, result: TrialResult | None) -> dict[str, str]:
-    values = {**settings_of(spec), **resolved(spec, result)}
+    values = {**trial_settings(spec), **resolved(spec, result)}
     return {name: NOTHING if value == "" else str(value) for name, value in values.items()}
 
 

@@ -76,11 +76,11 @@ def load_result(folder: Path) -> TrialResult | None:
         return None
     known = {entry.name for entry in fields(TrialResult)}
     written = {name: value for name, value in json.loads(text).items() if name in known}
-    written["ending"] = ending_of(written["state"], written.get("reason", ""), written.get("ending"))
+    written["ending"] = read_ending(written["state"], written.get("reason", ""), written.get("ending"))
     return TrialResult(**written)
 
 
-def ending_of(state: str, reason: str, ending: str | None = None) -> Ending:
+def read_ending(state: str, reason: str, ending: str | None = None) -> Ending:
     """The ending of a trial as recorded; of a record made before endings had these names, by its state and reason."""
     if ending in get_args(Ending) and not (ending == "failed" and reason.startswith(PRUNED_REASON)):
         return cast("Ending", ending)

@@ -12,7 +12,7 @@ from types import FrameType
 from study.commands.sync import StudySync
 from study.config.search_space import TrialMaker
 from study.config.spec import ResourceSpec, StudySpec
-from study.config.trial_params import setting_name, settings_of, varied_settings
+from study.config.trial_params import setting_name, trial_settings, varied_settings
 from study.execution.detached import is_job_server
 from study.execution.engine import Engine, Event, Listener, RunContext
 from study.execution.factory import INLINE, engine_at
@@ -249,7 +249,7 @@ def _listener(
     line: ProgressLine,
 ) -> Listener:
     """Pass the engine's events on to the background sync and the progress line."""
-    varied = varied_settings(settings_of(spec) for spec in plan.representatives)
+    varied = varied_settings(trial_settings(spec) for spec in plan.representatives)
     scores: dict[str, float] = {}
 
     def listen(event: Event) -> None:
@@ -261,7 +261,7 @@ def _listener(
             line.show()
             return
         spec = specs[event.key]
-        name = setting_name(settings_of(spec), varied)
+        name = setting_name(trial_settings(spec), varied)
         name += f" seed={spec.seed}" if plan.study.seeds > 1 or plan.is_search else ""
         name += f" fold={spec.fold}" if plan.study.folds > 1 else ""
         if event.kind == "waits":

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from study.config.trial_params import setting_name, settings_of, varied_settings
+from study.config.trial_params import setting_name, trial_settings, varied_settings
 from study.storage.folders import SPEC_FILE, Storage
 from study.storage.locations import Places
 from study.storage.study_record import read_members
@@ -143,7 +143,7 @@ def _best_cell(study: str, places: Places) -> str:
 
 
 def _how_to_choose(study: str, done: dict[str, TrialSpec]) -> str:
-    settings = {key: settings_of(spec) for key, spec in done.items()}
+    settings = {key: trial_settings(spec) for key, spec in done.items()}
     varied = varied_settings(settings.values())
     shown = [
         f"{key} ({setting_name(settings[key], varied)} fold={done[key].fold} seed={done[key].seed})"

@@ -177,7 +177,7 @@ def _geometric(start: float, stop: float, points: int) -> list[float]:
     return [float(f"{value:.3g}") for value in np.geomspace(start, stop, points)]
 
 
-def plain(error: ValueError) -> str:
+def error_text(error: ValueError) -> str:
     """The text of an error, whether ours or pydantic's."""
     if not isinstance(error, ValidationError):
         return str(error)

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from study.config.axis import Span, Term, changed, plain, read_entry
+from study.config.axis import Span, Term, changed, error_text, read_entry
 from study.config.messages import Path, field_names, nearest, unknown
 from study.config.spec import SearchSpec, Space, StudySpec
 from study.config.splits_file import read_splits
@@ -192,7 +192,7 @@ def _read_axes(study: StudySpec, space: Space, base: Path, faults: list[tuple[Pa
             try:
                 values += read_entry(study, name, value, alone=not listed or len(written) == 1)
             except ValueError as error:
-                faults.append((path, plain(error), ""))
+                faults.append((path, error_text(error), ""))
         if not values and listed and not written:
             faults.append(((*base, name), "has no values", "give at least one"))
         read[name] = values

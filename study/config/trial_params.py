@@ -15,7 +15,7 @@ RESOLVED = ("eps_voxels", "v_hat")
 """Parameters [voxels] that are known once the cases are split, and differ a little between folds."""
 
 
-def settings_of(spec: TrialSpec) -> dict[str, Value]:
+def trial_settings(spec: TrialSpec) -> dict[str, Value]:
     """Everything that makes the trial's cell, by name; the same names as in a study file's space."""
     named: dict[str, Any] = {
         "loss": spec.loss.name,

@@ -26,7 +26,7 @@ FOLDER = ".preflight"
 
 
 @dataclass(frozen=True)
-class Answer:
+class NodeAnswer:
     """What one machine says: versions by name, why it cannot use the storage, faults of its data, GPUs in torch."""
 
     versions: dict[str, str]
@@ -47,11 +47,11 @@ def require_nodes(engine: Engine, storage: Storage, data: Mapping[str, DataSpec]
     folder = storage.root.resolve() / FOLDER
     token = secrets.token_hex(8)
     write_text_whole(folder / token, token)
-    ours = versions()
+    ours = library_versions()
     faults: list[Fault] = []
     try:
         for node, answer in engine.ask_nodes(partial(ask, folder, token, dict(data), gpus)):
-            if isinstance(answer, Answer):
+            if isinstance(answer, NodeAnswer):
                 faults += _lacking(node, answer, ours, gpus)
                 if not answer.storage and _read(folder / f"{token}.{node.id}") != node.id:
                     faults.append(_unshared(node, f"what it writes to {storage.root} cannot be read here"))
@@ -66,7 +66,7 @@ def require_nodes(engine: Engine, storage: Storage, data: Mapping[str, DataSpec]
         raise InputError(faults)
 
 
-def ask(folder: Path, token: str, data: Mapping[str, DataSpec], gpus: bool, node: str) -> Answer:
+def ask(folder: Path, token: str, data: Mapping[str, DataSpec], gpus: bool, node: str) -> NodeAnswer:
     """Look around on one machine; ``node`` names the file that it leaves beside the ``token``."""
     storage = ""
     try:
@@ -76,10 +76,10 @@ def ask(folder: Path, token: str, data: Mapping[str, DataSpec], gpus: bool, node
             write_text_whole(folder / f"{token}.{node}", node)
     except OSError as error:
         storage = f"{folder.parent} cannot be written to: {error.strerror or error}"
-    return Answer(versions(), storage, list(_faults_of(data)), _visible_gpus() if gpus else 0)
+    return NodeAnswer(library_versions(), storage, list(_faults_of(data)), _visible_gpus() if gpus else 0)
 
 
-def versions() -> dict[str, str]:
+def library_versions() -> dict[str, str]:
     """What runs in this process: Python, the packages that matter, and a hash of our own code."""
     found = {"Python": ".".join(platform.python_version_tuple()[:2])}
     for name in THEIRS:
@@ -104,7 +104,7 @@ def _faults_of(data: Mapping[str, DataSpec]) -> Iterator[Fault]:
             yield Fault(str(error.filename), str(error.strerror), "give this machine the data, at the same path")
 
 
-def _lacking(node: Node, answer: Answer, ours: Mapping[str, str], gpus: bool) -> Iterator[Fault]:
+def _lacking(node: Node, answer: NodeAnswer, ours: Mapping[str, str], gpus: bool) -> Iterator[Fault]:
     if answer.storage:
         yield _unshared(node, answer.storage)
     for name, wanted in ours.items():

@@ -39,7 +39,7 @@ Source = Literal["finished trials", "steps tried here"]
 
 
 @dataclass(frozen=True)
-class Shape:
+class StepShape:
     """Trials that take the same a step; ``seconds``: a trial in the mean."""
 
     example: TrialSpec
@@ -241,9 +241,9 @@ def _range(spec: TrialSpec, given: Assignment, cost: Cost) -> tuple[float, float
     )
 
 
-def _shape_of(specs: Sequence[TrialSpec], cost: Cost, source: Source, given: Mapping[str, Assignment]) -> Shape:
+def _shape_of(specs: Sequence[TrialSpec], cost: Cost, source: Source, given: Mapping[str, Assignment]) -> StepShape:
     seconds = statistics.fmean(_range(spec, given[spec.key], cost)[0] for spec in specs)
-    return Shape(specs[0], len(specs), source, cost, seconds)
+    return StepShape(specs[0], len(specs), source, cost, seconds)
 
 
 def _hours(
@@ -331,7 +331,7 @@ def _decades(one: float, other: float) -> float:
     return math.log10(one / other) if one > 0 else -math.inf
 
 
-def _lacks(study: StudySpec, shapes: Sequence[Shape], room: int | None) -> list[str]:
+def _lacks(study: StudySpec, shapes: Sequence[StepShape], room: int | None) -> list[str]:
     """What the machine at hand cannot do."""
     found = [
         f"{shape.cost.fault} ({shape.example.protocol.network.name}): its {shape.trials} trials would fail"

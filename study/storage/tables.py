@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from analysis.tables import CASE_COLUMNS, TRIAL_COLUMNS, Emptied, StudyTables
-from study.config.trial_params import resolved, settings_of
+from study.config.trial_params import resolved, trial_settings
 from study.storage.folders import Storage
 from study.storage.locations import Places
 from study.storage.study_record import read_members
@@ -31,7 +31,7 @@ def build_tables(members: Sequence[tuple[TrialSpec, TrialResult]], storage: Stor
             "state": result.state,
             "reason": result.reason,
             "ending": result.ending,
-            **settings_of(spec),
+            **trial_settings(spec),
             "eps_voxels": None,
             "v_hat": None,
             **resolved(spec, result),

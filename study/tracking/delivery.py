@@ -14,7 +14,7 @@ import numpy as np
 
 from analysis.outcomes import Outcome
 from analysis.results.cells import cell_metrics
-from study.config.trial_params import RESOLVED, Value, resolved, setting_name, settings_of, varied_settings
+from study.config.trial_params import RESOLVED, Value, resolved, setting_name, trial_settings, varied_settings
 from study.storage.folders import Storage
 from study.storage.journal import read_epochs
 from study.storage.tables import build_tables
@@ -44,8 +44,8 @@ class Delivery:
         self.cells: dict[str, list[TrialSpec]] = defaultdict(list)
         for spec in trials:
             self.cells[spec.cell].append(spec)
-        self.settings = {cell: settings_of(members[0]) for cell, members in self.cells.items()}
-        self.varied = varied_settings(settings_of(spec) for spec in shown) or varied_settings(self.settings.values())
+        self.settings = {cell: trial_settings(members[0]) for cell, members in self.cells.items()}
+        self.varied = varied_settings(trial_settings(spec) for spec in shown) or varied_settings(self.settings.values())
         self.results: dict[str, TrialResult] = {}
         # An ordered set: cells whose runs lack something that is known.
         self.stale: dict[str, None] = {}
@@ -53,7 +53,7 @@ class Delivery:
     def add(self, spec: TrialSpec) -> None:
         """One more trial, which a search has come to; before any news of it."""
         if spec.key not in self.specs:
-            self.settings.setdefault(spec.cell, settings_of(spec))
+            self.settings.setdefault(spec.cell, trial_settings(spec))
             self.cells[spec.cell].append(spec)
             self.specs[spec.key] = spec
 

@@ -20,7 +20,7 @@ from study.tracking.client import all_runs, open_client
 from study.tracking.row_cache import KeptRows
 from study.tracking.schema import CELL, DESIGN, ENDING, IN_STUDY, KEY, KIND, NOTHING, REASON, STATE, VERSION
 from trainers.errors import Fault, InputError
-from trainers.result import CASES_FILE, ending_of
+from trainers.result import CASES_FILE, read_ending
 
 MARGIN_MS = 60_000
 """How long before the newest ending others may have ended that were not in the store yet."""
@@ -58,7 +58,7 @@ def read_tables(study: str, places: Places) -> StudyTables:
     rows = {key: row for key, row in rows.items() if key not in gone}
     rows |= {run.data.tags[KEY]: {**_row(run), "ended": run.info.end_time or 0} for run in over}
     for row in rows.values():  # a cache of an earlier version lacks the ending
-        row.setdefault("ending", ending_of(row["state"], row["reason"]))
+        row.setdefault("ending", read_ending(row["state"], row["reason"]))
     cases = found if cases is None else pd.concat([cases[~cases["key"].isin(gone)], found], ignore_index=True)
     if len(over) > FEW or (over and cases is found):
         kept.save(launch, rows, cases)
@@ -136,7 +136,7 @@ def _row(run: Any) -> dict[str, object]:
         "cell": tags[CELL],
         "state": tags[STATE],
         "reason": tags.get(REASON, ""),
-        "ending": ending_of(tags[STATE], tags.get(REASON, ""), tags.get(ENDING)),
+        "ending": read_ending(tags[STATE], tags.get(REASON, ""), tags.get(ENDING)),
         **dict.fromkeys(RESOLVED),
         **{name: _value(name, text) for name, text in params.items()},
     }

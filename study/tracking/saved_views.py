@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from study.config.spec import StudySpec
-from study.config.trial_params import Value, settings_of, varied_settings
+from study.config.trial_params import Value, trial_settings, varied_settings
 from study.tracking.schema import CELLS, CURVES, VIEW_NAMES
 from trainers.spec import TrialSpec
 
@@ -37,7 +37,7 @@ def view_path(number: str, key: str = CELLS) -> str:
 
 def views_of(study: StudySpec, trials: Iterable[TrialSpec]) -> dict[str, str]:
     """Tags of a study's experiment: one view of its cells, one of its trials' learning curves."""
-    every = [settings_of(spec) for spec in trials]
+    every = [trial_settings(spec) for spec in trials]
     varied = varied_settings(every)
     emptied = study.labeling.empty
     classes = list(emptied.classes)[:MOST_CLASSES]

@@ -51,7 +51,7 @@ with engine_at(None) as engine:
         print(error)
     ((node, answer),) = engine.ask_nodes(partial(ask, folder / "nowhere", "t", {}, True))
     print(answer.storage)
-    print(answer.versions == versions())
+    print(answer.versions == library_versions())
 """
 
 

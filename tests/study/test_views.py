@@ -6,7 +6,7 @@ import pytest
 
 from study.config.load import parse_study
 from study.config.search_space import enumerate_trials
-from study.config.trial_params import settings_of
+from study.config.trial_params import trial_settings
 from study.tracking.saved_views import VIEW, view_path, views_of
 from study.tracking.schema import CELLS, CURVES
 
@@ -64,7 +64,7 @@ def test_learning_curves_are_drawn_by_group(study):
 
 def test_numbers_that_vary_have_an_axis_and_names_that_vary_too(tmp_path):
     study = parse_study(MANY.format(root=tmp_path / "cases.csv"))
-    assert settings_of(next(iter(enumerate_trials(study, lambda _: "0" * 12))))["lr"] == pytest.approx(1e-3)
+    assert trial_settings(next(iter(enumerate_trials(study, lambda _: "0" * 12))))["lr"] == pytest.approx(1e-3)
     (parallel, *_) = views(study)[CELLS]["compareRunCharts"]
     assert parallel["selectedParams"] == ["loss", "phi", "labeling"]
     assert parallel["selectedMetrics"] == ["hp.eps_voxels", "hp.batch_size", "hp.lr", "final.retention.a"]

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from study.config.load import parse_study
 from study.config.search_space import enumerate_trials
-from study.config.trial_params import settings_of
+from study.config.trial_params import trial_settings
 from trainers.networks import NetworkSpec
 from trainers.spec import ProtocolSpec, TrialSpec
 
@@ -26,7 +26,7 @@ def with_network(trial, value):
 def test_a_bare_name_is_dumped_as_such(trial):
     assert json.loads(trial.model_dump_json())["protocol"]["network"] == "tiny"
     assert ProtocolSpec(epochs=1).model_dump_json().startswith('{"network":"tiny",')
-    assert settings_of(trial)["network"] == "tiny"
+    assert trial_settings(trial)["network"] == "tiny"
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from trainers.result import RESULT_FILE, TrialResult, ending_of, load_result, save_result
+from trainers.result import RESULT_FILE, TrialResult, load_result, read_ending, save_result
 
 
 @pytest.mark.parametrize(
@@ -18,7 +18,7 @@ from trainers.result import RESULT_FILE, TrialResult, ending_of, load_result, sa
     ],
 )
 def test_the_ending_of_a_record_of_any_version(state, reason, written, ending):
-    assert ending_of(state, reason, written) == ending
+    assert read_ending(state, reason, written) == ending
 
 
 def test_a_result_with_an_ending_of_an_earlier_version_is_read(tmp_path):
