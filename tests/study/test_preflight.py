@@ -37,7 +37,7 @@ from functools import partial
 from pathlib import Path
 
 from study.execution.factory import engine_at
-from study.execution.node_checks import ask, require_nodes, versions
+from study.execution.node_checks import ask, library_versions, require_nodes
 from study.storage.folders import Storage
 from trainers.data.sources.phantom_brain import PhantomSpec
 from trainers.errors import InputError
