@@ -27,7 +27,7 @@ from study.storage.folders import Storage
 from study.storage.locations import Places
 from study.storage.study_record import study_folders
 from study.storage.tables import build_tables, stored_members
-from trainers.assignment import assign
+from trainers.assignment import assign_cases
 from trainers.data.prepared.read import open_prepared
 from trainers.result import TrialResult
 from trainers.spec import TrialSpec
@@ -93,7 +93,7 @@ def _slice(storage: Storage, study: str, found: dict[str, Any], by_cell: dict[st
     spec, result = by_cell[found["points"][0]["cell"]]
     data = open_prepared(storage.prepared(spec.data_key))
     in_group = [case.group == spec.empty.group for case in data.table.cases]
-    statistics = statistics_of(assign(spec, data.table), data.classes.index(found["class"]), in_group)
+    statistics = statistics_of(assign_cases(spec, data.table), data.classes.index(found["class"]), in_group)
     curve = found["curve"]
     half = (curve["width"] or curve["narrower_than"]) / 2
     ends = curve["middle"] * 10**-half, curve["middle"] * 10**half

@@ -34,7 +34,7 @@ from study.storage.journal import EPOCHS_FILE
 from study.storage.locations import Places
 from tests.cluster import Cluster, cluster
 from tests.services import mlflow_server, postgres
-from trainers.assignment import assign
+from trainers.assignment import assign_cases
 from trainers.data.prepared.read import PreparedData
 from trainers.metrics import score_case, summarise
 from trainers.result import RESULT_FILE, TrialResult, save_result
@@ -131,7 +131,7 @@ def _end_at_once(
     spec: TrialSpec, data: PreparedData, folder: Path, report: Report = lambda _: None, device: str = "cpu"
 ) -> TrialResult:
     """A trial without its training: an epoch, a score for each held-out case, and its ending."""
-    given = assign(spec, data.table)
+    given = assign_cases(spec, data.table)
     report({"epoch": 1, "time": time.time(), "metrics": {"train.loss": 0.5}})
     hidden = given.hidden
     scores = [

@@ -41,7 +41,7 @@ from trainers.checkpoint import Progress
 from trainers.data.prepared.read import PreparedData, open_prepared
 from trainers.data.prepared.write import prepare
 from trainers.data.sources.phantom_brain import PhantomSpec
-from trainers.forward import Computing, use_device
+from trainers.forward import Runtime, use_device
 from trainers.memory import MMAP_MAX, TRIM_THRESHOLD, keep_freed, release
 from trainers.spec import EmptySpec, LossSpec, ProtocolSpec, Regime, TrialSpec
 from trainers.training import Training
@@ -248,7 +248,7 @@ def show_parts(training: Training, label: str) -> None:
     parts = [
         (training.source, "batch", "data"),
         (training_module, "augment", "augmentation"),
-        (Computing, "logits", "forward"),
+        (Runtime, "logits", "forward"),
         (training, "loss", "loss"),
         (torch.Tensor, "backward", "backward"),
         (training.optimizer, "step", "optimiser"),

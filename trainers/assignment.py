@@ -43,7 +43,7 @@ class Assignment:
         return int(self.weights.sum())
 
 
-def divide(spec: TrialSpec, cases: Sequence[CaseInfo]) -> tuple[list[int], list[int], NDArray[np.int64]]:
+def split_cases(spec: TrialSpec, cases: Sequence[CaseInfo]) -> tuple[list[int], list[int], NDArray[np.int64]]:
     """Cases to train on, cases held out, and how often an epoch sees each of the former; needs no voxels.
 
     Raises: InputError if the split cannot be made, or a batch is larger than an epoch.
@@ -65,13 +65,13 @@ def divide(spec: TrialSpec, cases: Sequence[CaseInfo]) -> tuple[list[int], list[
     return train, np.random.default_rng([spec.seed, 2]).permutation(held_out).tolist(), weights
 
 
-def assign(spec: TrialSpec, table: LabelTable) -> Assignment:
+def assign_cases(spec: TrialSpec, table: LabelTable) -> Assignment:
     """Split, label and weigh the cases as ``spec`` says.
 
-    Raises: InputError as ``divide`` does, or if ε is a multiple of a v̂ of 0.
+    Raises: InputError as ``split_cases`` does, or if ε is a multiple of a v̂ of 0.
     """
     cases, classes = table.cases, table.classes
-    train, held_out, weights = divide(spec, cases)
+    train, held_out, weights = split_cases(spec, cases)
     hidden = np.zeros((len(cases), len(classes)), dtype=bool)
     for part in (train, sorted(held_out)):
         hidden[part] = hidden_maps([cases[i] for i in part], classes, spec.labeling, spec.empty, spec.seed)

@@ -55,7 +55,7 @@ class Batch:
         return (~self.hidden).reshape(*self.hidden.shape, *[1] * (self.labels.ndim - 2))
 
 
-class Cases:
+class BatchSource:
     """Prepared cases as batches on a device.
 
     distances: whether the loss needs them; keep: hold the arrays on the device once read, instead of mapping them

@@ -15,7 +15,7 @@ SLOW = 20480
 """Channels × first two sides of one case, alone in its batch, up to which torch takes its slow 3-D convolution."""
 
 
-class Detours(TorchFunctionMode):
+class CpuKernels(TorchFunctionMode):
     """Context in which a network computes with the functions below in place of torch's of the same names."""
 
     def __torch_function__(

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from trainers.batch import Batch
-from trainers.cpu_kernels import Detours
+from trainers.cpu_kernels import CpuKernels
 from trainers.data.base import Head
 from trainers.data.prepared.read import PreparedData
 from trainers.errors import Fault, InputError
@@ -42,7 +42,7 @@ def use_device(name: str) -> torch.device:
 
 
 @dataclass(frozen=True)
-class Computing:
+class Runtime:
     """Where and how precisely tensors are computed."""
 
     device: torch.device
@@ -63,7 +63,7 @@ class Computing:
 
     def logits(self, network: nn.Module, images: Tensor) -> Tensor:
         """Logits (batch, map, *space) in float32."""
-        with self.autocast(), Detours() if self.device.type == "cpu" else nullcontext():
+        with self.autocast(), CpuKernels() if self.device.type == "cpu" else nullcontext():
             output: Tensor = network(images)
         return output.float()
 
@@ -82,14 +82,14 @@ class Computing:
 
 def place(
     network: nn.Module, precision: str, head: Head, patch: Sequence[int], device: torch.device
-) -> tuple[nn.Module, Computing]:
+) -> tuple[nn.Module, Runtime]:
     """The network on the device in the layout that its patches are fastest in, and how it is computed with.
 
     Training and prediction alike: another layout would change the last bits.
     """
     layout = LAYOUTS[2 + len(patch)]
     placed: nn.Module = network.to(device, memory_format=layout)  # type: ignore[call-overload]  # torch leaves it out
-    return placed, Computing(device, precision, head)
+    return placed, Runtime(device, precision, head)
 
 
 @torch.no_grad()
@@ -97,7 +97,7 @@ def evaluate(
     network: nn.Module,
     data: PreparedData,
     batches: Iterable[tuple[Sequence[int], Batch]],
-    computing: Computing,
+    computing: Runtime,
     loss: TrialLoss,
     tolerance_ml: float = 0.0,
 ) -> tuple[float, list[CaseScore]]:

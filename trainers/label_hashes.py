@@ -8,10 +8,10 @@ from collections.abc import Iterable
 import numpy as np
 
 from trainers.assignment import Assignment
-from trainers.batch import Cases
+from trainers.batch import BatchSource
 
 
-def target_hashes(source: Cases, cases: Assignment) -> dict[str, str]:
+def target_hashes(source: BatchSource, cases: Assignment) -> dict[str, str]:
     """``training``: the training cases' maps as batches hold them; ``scoring``: the held-out cases' full maps.
 
     Each is a hash [12 hex digits] of names and voxels in the order of the data. Under two labelings of one fold the

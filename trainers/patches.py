@@ -17,7 +17,7 @@ from trainers.spec import PatchSpec
 Corner = tuple[int, ...]
 
 
-class Corners:
+class PatchSampler:
     """Where the patches of one case are cut. What it takes to know of the label is found once.
 
     label: (class, *space) of the full label; hidden: (class,) maps that the labeling empties. ``at: label``
@@ -72,7 +72,7 @@ def box_at(corner: Corner, patch: Shape) -> Box:
 def mean_volumes(
     label: NDArray[np.uint8], hidden: NDArray[np.bool_], patch: Shape, where: PatchSpec
 ) -> NDArray[np.float64]:
-    """Expected volume of each class (class,) in a patch drawn as ``Corners`` does [voxels], exactly.
+    """Expected volume of each class (class,) in a patch drawn as ``PatchSampler`` does [voxels], exactly.
 
     label, hidden: as there; a hidden map's volume is that of its full label.
     """

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from trainers.data.base import voxel_ml
 from trainers.data.geometry.grid import PatchGrid, Shape
 from trainers.data.prepared.read import PreparedData
-from trainers.forward import Computing
+from trainers.forward import Runtime
 from trainers.metrics import CaseScore, score_case
 
 WINDOWS = 4
@@ -25,7 +25,7 @@ def score_cases(
     data: PreparedData,
     indices: Sequence[int],
     hidden: NDArray[np.bool_],
-    computing: Computing,
+    computing: Runtime,
     overlap: float,
     tolerance_ml: float = 0.0,
 ) -> list[CaseScore]:
@@ -62,7 +62,7 @@ def score_cases(
 
 @torch.no_grad()
 def find_maps(
-    network: nn.Module, data: PreparedData, index: int, computing: Computing, overlap: float
+    network: nn.Module, data: PreparedData, index: int, computing: Runtime, overlap: float
 ) -> NDArray[np.bool_]:
     """Maps (class, *space) that the network finds in one prepared case, in the prepared space."""
     network.eval()
@@ -71,12 +71,12 @@ def find_maps(
     return maps
 
 
-def _predict_case(network: nn.Module, data: PreparedData, index: int, computing: Computing, overlap: float) -> Tensor:
+def _predict_case(network: nn.Module, data: PreparedData, index: int, computing: Runtime, overlap: float) -> Tensor:
     image = computing.tensor(np.array(data.images[index])[np.newaxis])
     return predict(network, image, data.patch, computing, overlap)[0]
 
 
-def predict(network: nn.Module, image: Tensor, patch: Shape, computing: Computing, overlap: float) -> Tensor:
+def predict(network: nn.Module, image: Tensor, patch: Shape, computing: Runtime, overlap: float) -> Tensor:
     """Probabilities (1, map, *space) of one prepared image (1, channel, *space).
 
     An image larger than the patch is covered by windows, whose middles count more where they overlap.
@@ -97,7 +97,7 @@ def predict(network: nn.Module, image: Tensor, patch: Shape, computing: Computin
     return found
 
 
-def lay_back(probabilities: Tensor, grid: PatchGrid, computing: Computing) -> NDArray[np.bool_]:
+def lay_back(probabilities: Tensor, grid: PatchGrid, computing: Runtime) -> NDArray[np.bool_]:
     """Maps (class, *source) of the prediction in the files' own space; beyond the prepared case nothing is found.
 
     probabilities: (map, *space) of the prepared case, which lies in the files' space as ``grid`` says; brought back

@@ -19,7 +19,7 @@ from trainers.data.formats.case_files import ENDINGS
 from trainers.data.formats.listing import READABLE, can_open, ending_of, is_file
 from trainers.data.sources.volumes import Volume, VolumeSpec, count_channels, cut_short
 from trainers.errors import DicestudyError, Fault, InputError
-from trainers.forward import Computing, place, use_device
+from trainers.forward import Runtime, place, use_device
 from trainers.memory import is_out_of_memory
 from trainers.networks import build_network
 from trainers.scoring import lay_back, predict
@@ -39,7 +39,7 @@ class Segmenter:
     data: VolumeSpec
     network: nn.Module
     channels: int
-    computing: Computing
+    computing: Runtime
     overlap: float
 
     def open(self, paths: Sequence[Path]) -> list[Volume]:

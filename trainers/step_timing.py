@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from trainers.assignment import Assignment, assign
+from trainers.assignment import Assignment, assign_cases
 from trainers.checkpoint import Progress, save_checkpoint
 from trainers.data.prepared.read import PreparedData, open_prepared
 from trainers.example_slices import choose_cases
@@ -88,7 +88,7 @@ def _try_out(spec: TrialSpec, data: PreparedData, scratch: Path, device: torch.d
             torch.cuda.synchronize(device)
         return time.perf_counter() - begun
 
-    whole = assign(spec, data.table)
+    whole = assign_cases(spec, data.table)
     some = _some(whole, spec.batch_size)
     begun = time.perf_counter()
     training, progress = Training(spec, data, device, some), Progress()

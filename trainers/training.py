@@ -11,9 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from trainers.assignment import Assignment, assign
+from trainers.assignment import Assignment, assign_cases
 from trainers.augmentation import augment
-from trainers.batch import Batch, Cases
+from trainers.batch import Batch, BatchSource
 from trainers.checkpoint import Progress
 from trainers.data.prepared.read import PreparedData
 from trainers.forward import TrialLoss, evaluate, place
@@ -22,7 +22,7 @@ from trainers.losses import make_loss
 from trainers.memory import fits_on, peak_mib
 from trainers.metrics import CaseScore, mean_dsc
 from trainers.networks import build_network
-from trainers.patches import Corner, Corners
+from trainers.patches import Corner, PatchSampler
 from trainers.result import TrialResult
 from trainers.scoring import find_maps, score_cases
 from trainers.spec import ProtocolSpec, TrialSpec
@@ -42,13 +42,13 @@ class Training:
         self, spec: TrialSpec, data: PreparedData, device: torch.device, cases: Assignment | None = None
     ) -> None:
         self.spec, self.data = spec, data
-        cases = self.cases = cases or assign(spec, data.table)
+        cases = self.cases = cases or assign_cases(spec, data.table)
         # drop_last: every batch has the studied size, since Φ = BI and BCI depend on it.
         self.steps_per_epoch = cases.cases_per_epoch // spec.batch_size
         self._scored: tuple[int, list[CaseScore]] = (-1, [])
         labels = zip(data.labels, cases.hidden, strict=True) if data.whole else ()
-        self._cut = [Corners(label, hidden, data.patch, spec.protocol.patches) for label, hidden in labels]
-        self.source = Cases(data, cases.hidden, device, spec.loss.needs_distance, keep=fits_on(device, data))
+        self._cut = [PatchSampler(label, hidden, data.patch, spec.protocol.patches) for label, hidden in labels]
+        self.source = BatchSource(data, cases.hidden, device, spec.loss.needs_distance, keep=fits_on(device, data))
         torch.manual_seed(spec.seed)
         network = build_network(spec.protocol.network, data.channels, data.maps, data.patch)
         self.network, self.computing = place(network, spec.protocol.precision, data.head, data.patch, device)

@@ -10,9 +10,9 @@ from analysis.report.terminal import columns
 from study.config.load import load
 from study.config.search_space import enumerate_trials, representative_trials
 from study.planning.data import check_settings
-from trainers.assignment import assign
+from trainers.assignment import assign_cases
 from trainers.data.base import DataSpec, LabelTable
-from trainers.data.inspection import Inspection, inspect, statistics
+from trainers.data.inspection import DataReport, inspect, statistics
 from trainers.errors import Fault, InputError
 from trainers.spec import TrialSpec
 
@@ -48,7 +48,7 @@ def check_study(path: str | Path, progress: Callable[[int, int], None] | None = 
     return _answer((), notices, figures)
 
 
-def _v_hat(trials: Sequence[TrialSpec], data: DataSpec, found: Inspection) -> dict[str, dict[str, float]]:
+def _v_hat(trials: Sequence[TrialSpec], data: DataSpec, found: DataReport) -> dict[str, dict[str, float]]:
     """v̂ of every class [voxels] under each labeling of the study's own data; none where patches are drawn."""
     if data.whole:
         return {}
@@ -58,7 +58,7 @@ def _v_hat(trials: Sequence[TrialSpec], data: DataSpec, found: Inspection) -> di
         name = str(spec.labeling) + "".join(f" {group}×{times}" for group, times in spec.protocol.sampling.items())
         if spec.data == data and name not in means:
             plain = spec.model_copy(update={"loss": spec.loss.model_copy(update={"eps": None})})
-            means[name] = assign(plain, table).v_hat
+            means[name] = assign_cases(plain, table).v_hat
     return means
 
 

@@ -26,7 +26,7 @@ from study.config.spec import StudySpec
 from study.planning.data import inspect_data, open_data
 from study.planning.plan import make_plan
 from study.storage.locations import Places
-from trainers.assignment import Assignment, assign
+from trainers.assignment import Assignment, assign_cases
 from trainers.atomic_files import write_whole
 from trainers.data.base import LabelTable
 from trainers.epsilon import format_epsilon
@@ -95,7 +95,7 @@ def explain(study: StudySpec, places: Places | None = None, picture: Path | None
     found = []
     for spec in reversed(cells.values()):
         data = opened[spec.data_key]
-        given = assign(spec, data.table)
+        given = assign_cases(spec, data.table)
         found += [_explain(spec, given, data.table, name) for name in spec.empty.classes]
     if picture is not None:
         write_picture(found, picture)
@@ -113,7 +113,7 @@ def predicted_crossings(specs: Sequence[TrialSpec], places: Places) -> list[tupl
     found = []
     for spec in specs:
         data = opened[spec.data_key]
-        entry = _explain(spec, assign(spec, data.table), data.table, spec.empty.classes[0]).entry()
+        entry = _explain(spec, assign_cases(spec, data.table), data.table, spec.empty.classes[0]).entry()
         found.append((entry["crossing"], entry["v_hat"]))
     return found
 

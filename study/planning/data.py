@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from study.storage.folders import Storage
-from trainers.assignment import assign, divide
+from trainers.assignment import assign_cases, split_cases
 from trainers.data.base import DataSpec
 from trainers.data.inspection import inspect
 from trainers.data.prepared.read import PreparedData, is_prepared, open_prepared
@@ -21,7 +21,7 @@ def check_settings(trials: Sequence[TrialSpec]) -> None:
     Raises: InputError with every setting that does not.
     """
     cases = {spec.data_key: spec.data.list_cases() for spec in trials}
-    _raise_all(trials, lambda spec: divide(spec, cases[spec.data_key]))
+    _raise_all(trials, lambda spec: split_cases(spec, cases[spec.data_key]))
 
 
 def _raise_all(trials: Sequence[TrialSpec], check: Callable[[TrialSpec], object]) -> None:
@@ -71,7 +71,7 @@ def open_data(
 
 
 def _check(spec: TrialSpec, data: PreparedData) -> None:
-    assign(spec, data.table)
+    assign_cases(spec, data.table)
     check_network(spec.protocol.network, data.channels, data.maps, data.patch, spec.batch_size)
 
 

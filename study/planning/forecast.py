@@ -21,7 +21,7 @@ from study.planning.data import inspect_data, open_data
 from study.planning.plan import Plan, make_plan
 from study.storage.folders import Storage
 from study.storage.locations import Places
-from trainers.assignment import Assignment, assign
+from trainers.assignment import Assignment, assign_cases
 from trainers.epsilon import format_epsilon
 from trainers.memory import total_mib
 from trainers.result import TrialResult
@@ -81,7 +81,7 @@ def forecast(
     inspect_data(plan.representatives, storage)
     storage.make()
     opened = open_data(plan.representatives, storage)
-    given = {spec.key: assign(spec, opened[spec.data_key].table) for spec in plan.representatives}
+    given = {spec.key: assign_cases(spec, opened[spec.data_key].table) for spec in plan.representatives}
     concurrent, limited_by = plan.concurrent()
     waiting = [*plan.to_run, *plan.range_ends] or list(plan.trials)
     costs = _costs(plan, waiting, concurrent, storage, given, measure=measure, bar=bar or (lambda *_: None))

@@ -14,7 +14,7 @@ from study.planning import forecast as module
 from study.planning.forecast import forecast, forecast_text
 from study.planning.plan import make_plan
 from trainers import step_timing as cost
-from trainers.assignment import assign
+from trainers.assignment import assign_cases
 from trainers.data.prepared.read import open_prepared
 from trainers.data.prepared.write import prepare
 from trainers.result import load_result, save_result
@@ -62,7 +62,7 @@ def test_a_few_steps_are_tried_of_each_shape(study_text, places):
 
 def test_a_trial_s_seconds_are_those_of_its_parts(trial, tmp_path):
     data = open_prepared(prepare(trial.data, tmp_path))
-    given = assign(trial, data.table)
+    given = assign_cases(trial, data.table)
     protocol = trial.protocol.model_copy(update={"epochs": 7, "validate_every": 3})
     spec = trial.model_copy(update={"protocol": protocol})
     parts = Cost(start=1000, step=1, slow=2, fast=0.5, validation=0.1, scoring=10, example=5, checkpoint=0.01)

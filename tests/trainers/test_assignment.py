@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from trainers.assignment import assign
+from trainers.assignment import assign_cases
 from trainers.data.base import CaseInfo, LabelTable
 from trainers.errors import InputError
 from trainers.labeling import hidden_maps, sampling_weights, v_hat
@@ -61,7 +61,7 @@ def whole_table(table):
 
 def test_training_and_held_out_cases_are_apart(trial, table):
     cases = table.cases
-    found = assign(trial, table)
+    found = assign_cases(trial, table)
     assert not set(found.train) & set(found.held_out)
     assert sorted(found.train + found.held_out) == list(range(len(cases)))
     # Half of the training maps are emptied, so half the volume is left.
@@ -72,7 +72,7 @@ def test_training_and_held_out_cases_are_apart(trial, table):
 def test_epsilon_follows_the_labeling_in_force(trial, table):
     def eps(**fields):
         spec = TrialSpec.model_validate({**trial.model_dump(), **fields})
-        return assign(spec, table).eps["tumor"]
+        return assign_cases(spec, table).eps["tumor"]
 
     loss = {"name": "dice", "phi": "I", "eps": "0.5 v_hat"}
     assert eps(loss=loss) == 25.0
@@ -83,24 +83,24 @@ def test_epsilon_follows_the_labeling_in_force(trial, table):
 def test_a_batch_larger_than_an_epoch_is_refused(trial, table):
     spec = TrialSpec.model_validate({**trial.model_dump(), "batch_size": 9})
     with pytest.raises(InputError, match="9 is more than the 8 training cases"):
-        assign(spec, table)
+        assign_cases(spec, table)
 
 
 def test_a_multiple_of_an_empty_v_hat_is_refused(trial, table):
     spec = TrialSpec.model_validate({**trial.model_dump(), "loss": {"name": "dice", "phi": "I", "eps": "v_hat"}})
     with pytest.raises(InputError, match="v̂ is 0"):
-        assign(spec, replace(table, volumes=np.zeros_like(table.volumes)))
+        assign_cases(spec, replace(table, volumes=np.zeros_like(table.volumes)))
 
 
 def test_v_hat_of_patches_cut_at_the_label_is_what_they_hold(trial, whole_table):
     spec = TrialSpec.model_validate(
         {**trial.model_dump(), "protocol": {**trial.protocol.model_dump(), "patches": "label"}}
     )
-    assert assign(spec, whole_table).v_hat == {"tumor": 50.0}
+    assert assign_cases(spec, whole_table).v_hat == {"tumor": 50.0}
 
 
 def test_v_hat_of_random_patches_is_the_mean_over_where_they_may_lie(trial, whole_table):
-    found = assign(trial, whole_table)
+    found = assign_cases(trial, whole_table)
     # Labelled cases alone may be aimed at; 0 < anywhere < aimed <= 100, and the emptied half counts nothing.
     assert 0 < found.v_hat["tumor"] < 50.0
     assert np.unique(found.volumes[found.hidden]).size == 1
@@ -110,6 +110,6 @@ def test_v_hat_of_random_patches_is_the_mean_over_where_they_may_lie(trial, whol
 def test_a_given_split_is_taken(trial, table):
     names = [info.case for info in table.cases]
     split = {"train": names[2:9], "held_out": names[:2]}
-    found = assign(TrialSpec.model_validate({**trial.model_dump(), "split": split}), table)
+    found = assign_cases(TrialSpec.model_validate({**trial.model_dump(), "split": split}), table)
     assert found.train == list(range(2, 9))
     assert sorted(found.held_out) == [0, 1]

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from trainers.batch import Cases
+from trainers.batch import BatchSource
 from trainers.data.geometry.distances import signed_distance
 from trainers.data.prepared.read import open_prepared
 from trainers.data.prepared.write import prepare, prepare_distances
@@ -15,7 +15,7 @@ def test_distances_follow_labels_through_hiding_and_flipping(trial, tmp_path, ke
     data = open_prepared(folder)
     hidden = np.zeros((len(data.cases), 1), bool)
     hidden[1] = True
-    cases = Cases(data, hidden, torch.device("cpu"), distances=True, keep=keep)
+    cases = BatchSource(data, hidden, torch.device("cpu"), distances=True, keep=keep)
     batch = cases.batch([0, 1, 2, 3])
     batch.flip(np.random.default_rng(0), [0, 1, 2])
     assert not np.array_equal(batch.labels[0], data.labels[0])

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.profiler import ProfilerActivity, profile
 
-from trainers.cpu_kernels import Detours
+from trainers.cpu_kernels import CpuKernels
 from trainers.forward import place
 from trainers.networks import NetworkSpec, build_network
 
@@ -35,7 +35,7 @@ def test_a_layer_gives_what_torch_gives_in_value_and_gradient(name, shape, layou
     layer = LAYERS[name]().to(memory_format=layout)
     images = torch.randn(shape).to(memory_format=layout).requires_grad_()
     found = []
-    for context in (torch.enable_grad(), Detours()):
+    for context in (torch.enable_grad(), CpuKernels()):
         with context:
             result = layer(images)
         found.append((result, *torch.autograd.grad(result.pow(3).sum(), (images, *layer.parameters()))))
@@ -51,7 +51,7 @@ def test_a_convolution_called_by_itself_is_torchs_own(named, shape):
     torch.manual_seed(0)
     images, weight = torch.randn(shape), torch.randn(6, 4, 3, 3, 3)
     expected = torch.conv3d(images, weight, **named)
-    with Detours():
+    with CpuKernels():
         assert torch.allclose(torch.conv3d(images, weight, **named), expected, rtol=1e-4, atol=1e-4)
 
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from trainers.patches import Corners, box_at, label_corner, mean_volumes
+from trainers.patches import PatchSampler, box_at, label_corner, mean_volumes
 from trainers.spec import PatchSpec
 
 PATCH = (6, 5, 4)
@@ -20,14 +20,14 @@ def label() -> np.ndarray:
 @pytest.mark.parametrize("where", [PatchSpec(foreground=0), PatchSpec(foreground=0.4), PatchSpec(at="label")])
 def test_the_mean_volume_is_that_of_many_draws(label, hidden, where) -> None:
     hidden, rng = np.array(hidden), np.random.default_rng(0)
-    corners = Corners(label, hidden, PATCH, where)
+    corners = PatchSampler(label, hidden, PATCH, where)
     draws = [label[(slice(None), *box_at(corners.draw(rng), PATCH))].sum(axis=(1, 2, 3)) for _ in range(4000)]
     error = np.std(draws, axis=0) / np.sqrt(len(draws)) + 1e-9
     assert np.all(np.abs(np.mean(draws, axis=0) - mean_volumes(label, hidden, PATCH, where)) < 4 * error)
 
 
 def test_patches_lie_within_the_volume(label) -> None:
-    rng, corners = np.random.default_rng(0), Corners(label, np.zeros(2, bool), PATCH, PatchSpec(foreground=0.5))
+    rng, corners = np.random.default_rng(0), PatchSampler(label, np.zeros(2, bool), PATCH, PatchSpec(foreground=0.5))
     for _ in range(500):
         corner = corners.draw(rng)
         assert all(0 <= start <= side - width for start, side, width in zip(corner, (12, 11, 9), PATCH, strict=True))
@@ -40,13 +40,13 @@ def test_a_hidden_map_draws_no_patch(label) -> None:
     hidden = np.array([True, False])
     where = PatchSpec(foreground=1.0)
     for seed in range(50):
-        corners = [Corners(one, hidden, PATCH, where).draw(np.random.default_rng(seed)) for one in (label, other)]
+        corners = [PatchSampler(one, hidden, PATCH, where).draw(np.random.default_rng(seed)) for one in (label, other)]
         assert corners[0] == corners[1]
 
 
 def test_every_foreground_voxel_is_a_centre_as_often_as_any_other(label) -> None:
     """Patches of one voxel are their own centres: aimed ones lie on the foreground, and in the end on all of it."""
-    corners = Corners(label, np.zeros(2, bool), (1, 1, 1), PatchSpec(foreground=1.0))
+    corners = PatchSampler(label, np.zeros(2, bool), (1, 1, 1), PatchSpec(foreground=1.0))
     rng = np.random.default_rng(0)
     drawn = np.zeros(label.shape[1:])
     for _ in range(6000):

@@ -6,7 +6,7 @@ from tests.trainers.data.conftest import write_nifti
 from trainers.data.prepared.read import open_prepared
 from trainers.data.prepared.write import prepare
 from trainers.data.sources.acdc import AcdcSpec
-from trainers.forward import Computing
+from trainers.forward import Runtime
 from trainers.result import CASES_FILE
 from trainers.scoring import predict, score_cases
 from trainers.spec import EmptySpec, LossSpec, ProtocolSpec, Regime, TrialSpec
@@ -37,7 +37,7 @@ def spec_of(tree, **fields):
 
 def scores_of(data):
     hidden = np.zeros((len(data.cases), 3), bool)
-    return score_cases(Oracle(data), data, range(len(data.cases)), hidden, Computing(CPU, "fp32", "softmax"), 0.5)
+    return score_cases(Oracle(data), data, range(len(data.cases)), hidden, Runtime(CPU, "fp32", "softmax"), 0.5)
 
 
 def test_a_perfect_prediction_is_nearly_perfect_where_the_label_came_from(tree, tmp_path):
@@ -63,7 +63,7 @@ def test_a_prediction_by_windows_is_that_of_each_window_where_they_agree(tree, t
     """A network that looks at single voxels gives the same by windows as at once."""
     torch.manual_seed(0)
     network = torch.nn.Conv3d(1, 4, kernel_size=1)
-    computing = Computing(CPU, "fp32", "softmax")
+    computing = Runtime(CPU, "fp32", "softmax")
     image = torch.randn(1, 1, 21, 18, 11)
     found = predict(network, image, (8, 8, 8), computing, 0.5)
     with torch.no_grad():

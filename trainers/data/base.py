@@ -59,7 +59,7 @@ def voxel_ml(spacing: Sequence[float]) -> float:
 
 
 @dataclass(frozen=True)
-class Truth:
+class OriginalLabel:
     """The full label of one case where it came from, before resampling and cropping.
 
     codes: (*source) whole numbers, bit c set where class c is; spacing: sides of a voxel [mm];
@@ -87,7 +87,7 @@ class CaseArrays:
     image: NDArray[np.float32]
     label: NDArray[np.uint8]
     spacing: tuple[float, ...]
-    truth: Truth | None = None
+    truth: OriginalLabel | None = None
 
     @property
     def voxel_ml(self) -> float:
@@ -111,7 +111,7 @@ class LabelTable:
 
 
 @dataclass(frozen=True)
-class Survey:
+class Listing:
     """What folders and lists say: cases whose files are there, what is wrong, what is there and not used."""
 
     cases: Sequence[CaseInfo]
@@ -120,7 +120,7 @@ class Survey:
 
 
 @dataclass(frozen=True)
-class CaseFindings:
+class CaseReport:
     """What a look at one case's files found: what is wrong, or else its figures.
 
     ml: volume of each class [ml] in the original space; voxels: of each class in the prepared case;
@@ -193,17 +193,17 @@ class DataSpec(FrozenSpec, ABC):
         Raises: InputError naming the file.
         """
 
-    def survey(self) -> Survey:
+    def survey(self) -> Listing:
         """Look at the layout, as ``list_cases`` does, and tell all of it instead of raising the faults."""
-        return Survey(self.list_cases())
+        return Listing(self.list_cases())
 
-    def inspect_case(self, info: CaseInfo) -> CaseFindings:
+    def inspect_case(self, info: CaseInfo) -> CaseReport:
         """Look at one case whole: its files' headers, and every voxel of its label."""
         arrays = self.load_case(info)
         voxels = arrays.label.sum(axis=tuple(range(1, arrays.label.ndim)))
         ml = voxels * arrays.voxel_ml
         shape, channels = arrays.label.shape[1:], len(arrays.image)
-        return CaseFindings((), tuple(ml.tolist()), tuple(voxels.tolist()), shape, arrays.spacing, channels)
+        return CaseReport((), tuple(ml.tolist()), tuple(voxels.tolist()), shape, arrays.spacing, channels)
 
     @property
     def unkeyed(self) -> frozenset[str]:

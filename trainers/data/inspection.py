@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trainers.data.base import CaseFindings, CaseInfo, DataSpec
+from trainers.data.base import CaseInfo, CaseReport, DataSpec
 from trainers.errors import Fault
 
 
 @dataclass(frozen=True)
-class Inspection:
+class DataReport:
     """What was found.
 
     faults: all of them; notices: of what is there and not used; cases, findings: of those whose files are there.
@@ -26,7 +26,7 @@ class Inspection:
     faults: list[Fault]
     notices: list[str] = field(default_factory=list)
     cases: Sequence[CaseInfo] = ()
-    findings: Sequence[CaseFindings] = ()
+    findings: Sequence[CaseReport] = ()
 
     @property
     def volumes(self) -> NDArray[np.int64]:
@@ -34,7 +34,7 @@ class Inspection:
         return np.array([found.voxels for found in self.findings], dtype=np.int64)
 
 
-def inspect(spec: DataSpec, progress: Callable[[int, int], None] | None = None) -> Inspection:
+def inspect(spec: DataSpec, progress: Callable[[int, int], None] | None = None) -> DataReport:
     """Look at every header and label of a source, several at once, and at how the cases fit together.
 
     ``progress`` is told the cases seen and the cases in all.
@@ -51,7 +51,7 @@ def inspect(spec: DataSpec, progress: Callable[[int, int], None] | None = None) 
     faults += across_cases(spec, cases, whole=not survey.faults)
     if not faults:
         faults = [*_absent_classes(spec, findings), *_odd_channels(cases, findings)]
-    return Inspection(faults, list(survey.notices), cases, findings)
+    return DataReport(faults, list(survey.notices), cases, findings)
 
 
 def across_cases(spec: DataSpec, cases: Sequence[CaseInfo], whole: bool = True) -> list[Fault]:
@@ -86,13 +86,13 @@ def across_cases(spec: DataSpec, cases: Sequence[CaseInfo], whole: bool = True) 
     return faults
 
 
-def _absent_classes(spec: DataSpec, findings: Sequence[CaseFindings]) -> Iterator[Fault]:
+def _absent_classes(spec: DataSpec, findings: Sequence[CaseReport]) -> Iterator[Fault]:
     for name, volume in zip(spec.classes, np.sum([found.ml for found in findings], axis=0), strict=True):
         if not volume:
             yield Fault(f"class {name}", "is in no case", "check its label value, or leave it out of data.classes")
 
 
-def _odd_channels(cases: Sequence[CaseInfo], findings: Sequence[CaseFindings]) -> Iterator[Fault]:
+def _odd_channels(cases: Sequence[CaseInfo], findings: Sequence[CaseReport]) -> Iterator[Fault]:
     """Cases with other channels than most."""
     usual, _ = Counter(found.channels for found in findings).most_common(1)[0]
     for info, found in zip(cases, findings, strict=True):
@@ -101,7 +101,7 @@ def _odd_channels(cases: Sequence[CaseInfo], findings: Sequence[CaseFindings]) -
             yield Fault(f"case {info.case}", fault, "give every case the same channels")
 
 
-def statistics(found: Inspection, spec: DataSpec) -> dict[str, Any]:
+def statistics(found: DataReport, spec: DataSpec) -> dict[str, Any]:
     """Figures of an inspection without faults.
 
     ``cases``, ``subjects``, ``groups`` {group: cases}, ``classes``; ``volumes_ml`` {group: {class: mean, min, max

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from trainers.assignment import assign
+from trainers.assignment import assign_cases
 from trainers.data.base import LabelTable
 from trainers.data.inspection import inspect
 from trainers.data.sources.acdc import AcdcSpec
@@ -50,7 +50,7 @@ def test_v_hat_on_the_papers_grid(real) -> None:
         protocol=ProtocolSpec(epochs=1, sampling={"ED": 3}),
         folds=5,
     )
-    given = assign(trial, LabelTable(found.cases, spec.classes, found.volumes, spec.patch_shape))
+    given = assign_cases(trial, LabelTable(found.cases, spec.classes, found.volumes, spec.patch_shape))
     at_ed = [i for i in given.train if found.cases[i].group == "ED"]
     # Three of four maps that an epoch sees are of ED, and those of ES count nothing.
     assert given.eps["MYO"] == pytest.approx(0.75 * found.volumes[at_ed, 1].mean())

@@ -24,7 +24,7 @@ class CaseFiles(CaseInfo):
 
 
 @dataclass
-class Layout:
+class ScanResult:
     """What a look at a source's folders found: cases whose files are there, what is wrong, what is not used."""
 
     cases: list[CaseFiles] = field(default_factory=list)
@@ -32,7 +32,7 @@ class Layout:
     notices: list[str] = field(default_factory=list)
 
 
-def find_volume(folder: Path, stem: str, layout: Layout, why: str) -> Path | None:
+def find_volume(folder: Path, stem: str, layout: ScanResult, why: str) -> Path | None:
     """The one file of a volume; None, and a fault in ``layout``, if there is none or more than one.
 
     why: what says that it should be there.

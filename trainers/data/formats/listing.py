@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from trainers.data.base import CaseInfo
-from trainers.data.formats.case_files import ENDINGS, Layout, stem_of
+from trainers.data.formats.case_files import ENDINGS, ScanResult, stem_of
 from trainers.data.formats.image2d import SUFFIXES
 from trainers.errors import Fault
 
@@ -48,7 +48,7 @@ def can_name(case: str) -> bool:
     return bool(case) and case.isprintable() and not set(case) & set("/\\") and case not in (".", "..")
 
 
-def visible(folder: Path, layout: Layout) -> list[Path]:
+def visible(folder: Path, layout: ScanResult) -> list[Path]:
     """What a folder holds, sorted, hidden files (such as ``._x.nii.gz``, which macOS leaves in archives) left out.
 
     A folder that cannot be read is a fault.
@@ -70,7 +70,7 @@ def notice_unused(files: Iterable[Path]) -> list[str]:
     return [f"{count} not used, such as {unused[0]}"]
 
 
-def first_subjects(cases: Sequence[Case], count: int | None, groups: Sequence[str], layout: Layout) -> list[Case]:
+def first_subjects(cases: Sequence[Case], count: int | None, groups: Sequence[str], layout: ScanResult) -> list[Case]:
     """Cases of the first ``count`` subjects of each group, or all; fewer than asked for are a fault."""
     if count is None:
         return list(cases)

@@ -12,7 +12,7 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from trainers.data.base import CaseInfo, Head, LabelTable, Truth, count_maps, voxel_ml
+from trainers.data.base import CaseInfo, Head, LabelTable, OriginalLabel, count_maps, voxel_ml
 from trainers.data.geometry.grid import PatchGrid, Shape
 
 IMAGE, LABEL, TRUTH, DISTANCE, RECORD = "image.npy", "label.npy", "truth.npz", "distance.npy", "case.json"
@@ -21,7 +21,7 @@ CASES = "cases.json"
 """What says that a folder is whole; written last."""
 DISTANCES = "distances"
 """What says that every case has its distances."""
-LAYOUT = 2
+FORMAT_VERSION = 2
 """Number of the folder's form; one of another form is made anew."""
 
 
@@ -67,7 +67,7 @@ class PreparedData:
     images: Sequence[NDArray[np.float32]]
     labels: Sequence[NDArray[np.uint8]]
     distances: Sequence[NDArray[np.float32]] | None
-    truths: Sequence[Truth | None]
+    truths: Sequence[OriginalLabel | None]
     volumes: NDArray[np.int64]
     spacing: NDArray[np.float64]
     channels: int
@@ -93,7 +93,7 @@ class PreparedData:
         return np.array([voxel_ml(sides) for sides in self.spacing.tolist()])
 
 
-class Truths(Sequence[Truth | None]):
+class OriginalLabels(Sequence[OriginalLabel | None]):
     """The original label of each case, unpacked when it is asked for."""
 
     def __init__(self, folder: Path, records: Sequence[dict[str, Any]]) -> None:
@@ -103,10 +103,10 @@ class Truths(Sequence[Truth | None]):
         return len(self._records)
 
     @overload
-    def __getitem__(self, index: int) -> Truth | None: ...
+    def __getitem__(self, index: int) -> OriginalLabel | None: ...
     @overload
-    def __getitem__(self, index: slice) -> list[Truth | None]: ...
-    def __getitem__(self, index: int | slice) -> Truth | list[Truth | None] | None:
+    def __getitem__(self, index: slice) -> list[OriginalLabel | None]: ...
+    def __getitem__(self, index: int | slice) -> OriginalLabel | list[OriginalLabel | None] | None:
         if isinstance(index, slice):
             return [self[one] for one in range(*index.indices(len(self)))]
         record = self._records[index]["truth"]
@@ -115,7 +115,7 @@ class Truths(Sequence[Truth | None]):
         with np.load(case_file(self._folder, index, TRUTH)) as stored:
             codes = stored["codes"]
         grid = PatchGrid(**{name: tuple(value) for name, value in record["grid"].items()})
-        return Truth(codes, tuple(record["spacing"]), grid)
+        return OriginalLabel(codes, tuple(record["spacing"]), grid)
 
 
 def is_prepared(folder: Path) -> bool:
@@ -124,7 +124,7 @@ def is_prepared(folder: Path) -> bool:
         description = json.loads((folder / CASES).read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         return False
-    return bool(description.get("layout") == LAYOUT)
+    return bool(description.get("layout") == FORMAT_VERSION)
 
 
 def open_prepared(folder: Path) -> PreparedData:
@@ -136,7 +136,7 @@ def open_prepared(folder: Path) -> PreparedData:
         images=Arrays(folder, IMAGE, len(records)),
         labels=Arrays(folder, LABEL, len(records)),
         distances=Arrays(folder, DISTANCE, len(records)) if (folder / DISTANCES).exists() else None,
-        truths=Truths(folder, records),
+        truths=OriginalLabels(folder, records),
         volumes=np.array([record["volumes"] for record in records], dtype=np.int64),
         spacing=np.array([record["spacing"] for record in records], dtype=np.float64),
         channels=description["channels"],

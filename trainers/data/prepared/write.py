@@ -12,15 +12,15 @@ from typing import Any
 import numpy as np
 
 from trainers.atomic_files import clear_torn, write_text_whole, write_whole
-from trainers.data.base import CaseArrays, CaseInfo, DataSpec, Truth
+from trainers.data.base import CaseArrays, CaseInfo, DataSpec, OriginalLabel
 from trainers.data.geometry.distances import signed_distance
 from trainers.data.prepared.read import (
     CASES,
     DISTANCE,
     DISTANCES,
+    FORMAT_VERSION,
     IMAGE,
     LABEL,
-    LAYOUT,
     RECORD,
     TRUTH,
     case_file,
@@ -85,7 +85,7 @@ def _prepare(spec: DataSpec, folder: Path, progress: Progress, run: Run) -> None
     ordered = [records[index] for index in range(len(cases))]
     _check_shapes(ordered, spec.whole)
     description = {
-        "layout": LAYOUT,
+        "layout": FORMAT_VERSION,
         "data": spec.model_dump(mode="json"),
         "classes": spec.classes,
         "groups": spec.groups,
@@ -145,7 +145,7 @@ def _record(index: int, info: CaseInfo, arrays: CaseArrays) -> dict[str, Any]:
     }
 
 
-def _truth_record(truth: Truth) -> dict[str, Any]:
+def _truth_record(truth: OriginalLabel) -> dict[str, Any]:
     return {"spacing": truth.spacing, "grid": asdict(truth.grid)}
 
 
@@ -162,9 +162,9 @@ def _clear(folder: Path) -> None:
     """Remove what a killed preparation left half-written, and all of a folder of another form."""
     clear_torn(folder)
     marker = folder / "layout"
-    if not marker.exists() or marker.read_text() != str(LAYOUT):
+    if not marker.exists() or marker.read_text() != str(FORMAT_VERSION):
         _empty(folder)
-        write_text_whole(marker, str(LAYOUT))
+        write_text_whole(marker, str(FORMAT_VERSION))
 
 
 def _empty(folder: Path) -> None:

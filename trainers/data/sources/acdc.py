@@ -9,7 +9,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from trainers.data.formats.case_files import CaseFiles, Layout, find_volume
+from trainers.data.formats.case_files import CaseFiles, ScanResult, find_volume
 from trainers.data.geometry.resample import LabelMode
 from trainers.data.sources.volumes import Intensity, Millimetres, VolumeSpec, Voxels
 from trainers.errors import Fault
@@ -50,19 +50,21 @@ class AcdcSpec(VolumeSpec):
         """A patient has both phases, and one diagnosis."""
         return self.group == "phase"
 
-    def scan(self) -> Layout:
+    def scan(self) -> ScanResult:
         """Both phases of each patient, in the patients' order, from file names and ``Info.cfg`` alone."""
         folder = self._folder()
         if not folder.is_dir():
-            return Layout(faults=[Fault(str(self.root), "no such folder", "set data.root to the challenge's folder")])
+            return ScanResult(
+                faults=[Fault(str(self.root), "no such folder", "set data.root to the challenge's folder")]
+            )
         patients = sorted(path for path in folder.iterdir() if re.fullmatch(r"patient\d{3}", path.name))
         if not patients:
             remedy = "expected training/patient001 or patient001 in it; set data.root to the challenge's folder"
-            return Layout(faults=[Fault(str(self.root), "no patients", remedy)])
+            return ScanResult(faults=[Fault(str(self.root), "no patients", remedy)])
         if self.patients is not None and len(patients) < self.patients:
             fault = f"{len(patients)} patients, expected {self.patients}"
-            return Layout(faults=[Fault(str(folder), fault, "reduce data.patients or leave it out")])
-        layout = Layout()
+            return ScanResult(faults=[Fault(str(folder), fault, "reduce data.patients or leave it out")])
+        layout = ScanResult()
         for path in patients[: self.patients]:
             self._scan_patient(path, layout)
         return layout
@@ -72,7 +74,7 @@ class AcdcSpec(VolumeSpec):
         training = root / "training"
         return training if training.is_dir() else root
 
-    def _scan_patient(self, folder: Path, layout: Layout) -> None:
+    def _scan_patient(self, folder: Path, layout: ScanResult) -> None:
         """Add the labelled frames that ``Info.cfg`` names and whose files are there, and what is missing."""
         config = folder / "Info.cfg"
         try:

@@ -15,7 +15,7 @@ from typing import ClassVar, Literal
 from pydantic import Field, field_validator
 
 from trainers.data.base import CaseInfo, Head
-from trainers.data.formats.case_files import ENDINGS, CaseFiles, Layout, find_volume, stem_of
+from trainers.data.formats.case_files import ENDINGS, CaseFiles, ScanResult, find_volume, stem_of
 from trainers.data.formats.csv import Rows, read_rows
 from trainers.data.formats.listing import first_subjects, is_file, notice_unused, visible
 from trainers.data.geometry.resample import LabelMode
@@ -84,9 +84,9 @@ class BratsSpec(ClassSpec):
         """All parts of a tumour are known, those too that no class takes in."""
         return LABELS
 
-    def scan(self) -> Layout:
+    def scan(self) -> ScanResult:
         """Subjects in the order of their names, HGG first where folders say the grade."""
-        layout = Layout()
+        layout = ScanResult()
         root = self.root.expanduser()
         if not root.is_dir():
             layout.faults.append(Fault(str(self.root), "no such folder", "set data.root to the challenge's folder"))
@@ -99,7 +99,7 @@ class BratsSpec(ClassSpec):
         layout.notices += notice_unused(unused)
         return layout
 
-    def _find_subjects(self, root: Path, layout: Layout) -> list[SubjectFolder]:
+    def _find_subjects(self, root: Path, layout: ScanResult) -> list[SubjectFolder]:
         """Look for the folder that holds the grades' folders, or else the subjects'."""
         levels = [root, *_folders(root, layout)]
         graded = [level for level in levels if any((level / grade).is_dir() for grade in GRADES)]
@@ -123,7 +123,7 @@ class BratsSpec(ClassSpec):
             layout.faults.append(Fault(str(holder), "the folders HGG and LGG say the grades already", remedy))
         return self._graded_by_folder(holder, layout)
 
-    def _graded_by_folder(self, holder: Path, layout: Layout) -> list[SubjectFolder]:
+    def _graded_by_folder(self, holder: Path, layout: ScanResult) -> list[SubjectFolder]:
         found: dict[str, SubjectFolder] = {}
         for grade in (grade for grade in GRADES if (holder / grade).is_dir()):
             for folder in _folders(holder / grade, layout):
@@ -134,7 +134,7 @@ class BratsSpec(ClassSpec):
                     found[folder.name] = _subject(folder, grade)
         return list(found.values())
 
-    def _graded_by_table(self, holder: Path, files: set[Path], layout: Layout) -> list[SubjectFolder]:
+    def _graded_by_table(self, holder: Path, files: set[Path], layout: ScanResult) -> list[SubjectFolder]:
         path = self._find_table(holder)
         layout.notices += notice_unused(files - {path})
         if path is None:
@@ -155,7 +155,7 @@ class BratsSpec(ClassSpec):
         places = (given, self.root.expanduser() / given, holder / given)
         return next((path for path in places if is_file(path)), given)
 
-    def _scan_subject(self, info: SubjectFolder, names: set[str], layout: Layout) -> set[Path]:
+    def _scan_subject(self, info: SubjectFolder, names: set[str], layout: ScanResult) -> set[Path]:
         """Add the subject's files, or what is missing and what does not belong there; the files that are not used."""
         folder = info.folder
         files = [path for path in visible(folder, layout) if path.is_file()]
@@ -179,7 +179,7 @@ class BratsSpec(ClassSpec):
         return set(files) - {*images, label, *strangers}
 
 
-def _folders(folder: Path, layout: Layout) -> list[Path]:
+def _folders(folder: Path, layout: ScanResult) -> list[Path]:
     return [path for path in visible(folder, layout) if path.is_dir()]
 
 
@@ -201,7 +201,7 @@ def _owner(path: Path) -> str:
     return re.sub(r"[_-][^_-]*$", "", stem_of(path))
 
 
-def _find_part(folder: Path, parts: Sequence[str], layout: Layout, why: str) -> Path | None:
+def _find_part(folder: Path, parts: Sequence[str], layout: ScanResult, why: str) -> Path | None:
     """The volume of one modality, under any of its names; None, and a fault, if there is not exactly one."""
     stems = _stems(folder, parts)
     present = [stem for stem in stems if any(is_file(folder / f"{stem}{ending}") for ending in ENDINGS)]
@@ -212,7 +212,7 @@ def _find_part(folder: Path, parts: Sequence[str], layout: Layout, why: str) -> 
     return find_volume(folder, (present or stems)[0], layout, why)
 
 
-def _read_grades(table: Rows, names: Sequence[str], layout: Layout) -> dict[str, str]:
+def _read_grades(table: Rows, names: Sequence[str], layout: ScanResult) -> dict[str, str]:
     """Each subject's grade, from the column that holds most of the subjects' names."""
     known = set(names)
     columns = [column for column in table.columns if column not in ("grade", "")]

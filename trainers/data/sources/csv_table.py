@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from trainers.data.formats.case_files import CaseFiles, Layout
+from trainers.data.formats.case_files import CaseFiles, ScanResult
 from trainers.data.formats.csv import Row, Rows, read_rows
 from trainers.data.formats.listing import READABLE, can_name, can_open, find_listed
 from trainers.data.sources.declared import GroupedSpec, GroupNames
@@ -40,9 +40,9 @@ class TableSpec(GroupedSpec):
         """As declared."""
         return self.other_values
 
-    def scan(self) -> Layout:
+    def scan(self) -> ScanResult:
         """Cases in the order of the rows."""
-        layout = Layout()
+        layout = ScanResult()
         table = read_rows(self.root.expanduser(), NEEDED, layout.faults)
         if table is None:
             return layout
@@ -67,7 +67,7 @@ class TableSpec(GroupedSpec):
         layout.faults += [*_mixed_splits(table), *_shared_images(layout.cases, table.path)]
         return layout
 
-    def _read_row(self, row: Row, images: list[str], layout: Layout) -> None:
+    def _read_row(self, row: Row, images: list[str], layout: ScanResult) -> None:
         """Add a row's case, or what is wrong with it."""
         faults = []
         case, group = row.cells["case"], row.cells["group"]

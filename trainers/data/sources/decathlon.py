@@ -14,7 +14,7 @@ from typing import ClassVar, Literal
 from pydantic import Field, model_validator
 
 from trainers.data.base import CaseInfo
-from trainers.data.formats.case_files import CaseFiles, Layout
+from trainers.data.formats.case_files import CaseFiles, ScanResult
 from trainers.data.formats.csv import read_rows
 from trainers.data.formats.image2d import SUFFIXES
 from trainers.data.formats.listing import ending_of, find_listed, first_subjects, is_file, notice_unused, visible
@@ -74,9 +74,9 @@ class DecathlonSpec(GroupedSpec):
         """The Decathlon keeps channels along a fourth axis."""
         return True
 
-    def scan(self) -> Layout:
+    def scan(self) -> ScanResult:
         """Training cases in the order of the list, or of their files' names."""
-        layout = Layout()
+        layout = ScanResult()
         path = self._folder() / "dataset.json"
         description = read_description(path, layout.faults)
         if description is None:
@@ -106,7 +106,7 @@ class DecathlonSpec(GroupedSpec):
             raise InputError(Fault(str(images[0].path), fault, "mend the list of channels, or the image"))
         return images, label
 
-    def _compare_classes(self, path: Path, description: Description, layout: Layout) -> None:
+    def _compare_classes(self, path: Path, description: Description, layout: ScanResult) -> None:
         """Hold the study file's classes against the dataset's labels."""
         if not description.labels:
             return
@@ -120,7 +120,7 @@ class DecathlonSpec(GroupedSpec):
                 fault = f"label {name!r} has the values {wanted}, and {came} in data.classes"
                 layout.faults.append(Fault(str(path), fault, "correct data.classes"))
 
-    def _list_folders(self, path: Path, description: Description, layout: Layout) -> tuple[Entry, ...]:
+    def _list_folders(self, path: Path, description: Description, layout: ScanResult) -> tuple[Entry, ...]:
         """nnU-Net's cases: the files of ``labelsTr``, each with one image a channel."""
         ending = description.ending
         names = [file.name for file in visible(path.parent / "labelsTr", layout) if file.name.endswith(ending)]
@@ -135,7 +135,7 @@ class DecathlonSpec(GroupedSpec):
             entries.append(Entry(case, tuple(channels), labels / name))
         return tuple(entries)
 
-    def _sort_into_groups(self, entries: Sequence[Entry], layout: Layout) -> list[ListedCase]:
+    def _sort_into_groups(self, entries: Sequence[Entry], layout: ScanResult) -> list[ListedCase]:
         """Subject and group of each case, from the table if there is one."""
         if self.cases is None:
             return [ListedCase(entry.case, entry.case, self.groups[0], "", entry=entry) for entry in entries]
@@ -169,7 +169,7 @@ class DecathlonSpec(GroupedSpec):
             layout.notices.append(f"{table.path}: rows that name no case of the dataset and are not used: {extra}")
         return [found[entry.case] for entry in entries if entry.case in found]
 
-    def _find_files(self, info: ListedCase, description: Description, layout: Layout) -> set[Path]:
+    def _find_files(self, info: ListedCase, description: Description, layout: ScanResult) -> set[Path]:
         """Add the case if all its files are there, else what is missing; the files found."""
         entry, channels = info.entry, len(description.channels)
         images = [find_listed(path) for path in entry.images]
@@ -193,7 +193,7 @@ class DecathlonSpec(GroupedSpec):
             layout.cases.append(DescribedFiles(info.case, info.subject, info.group, "", present, label, channels))
         return {*present, *([label] if label else [])}
 
-    def _training_files(self, layout: Layout) -> set[Path]:
+    def _training_files(self, layout: ScanResult) -> set[Path]:
         folders = [self._folder() / name for name in ("imagesTr", "labelsTr")]
         return {path for folder in folders if folder.is_dir() for path in visible(folder, layout) if path.is_file()}
 

@@ -13,7 +13,7 @@ from trainers.data.base import Head
 from trainers.data.sources.volumes import VolumeSpec
 
 MOST_CLASSES = 64
-"""Truths are kept with a bit a class (``volumes.encode``)."""
+"""Original labels are kept with a bit a class (``volumes.encode``)."""
 NAME = re.compile(r"\w(?:[\w -]*\w)?")
 """Names become parts of metric names: ``dsc.<group>.<class>``."""
 NAME_RULE = "expected letters, digits, _, - and spaces"

@@ -15,15 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from trainers.data.base import CaseArrays, CaseFindings, CaseInfo, DataSpec, Head, Survey, Truth, voxel_ml
-from trainers.data.formats.case_files import CaseFiles, Layout
+from trainers.data.base import CaseArrays, CaseInfo, CaseReport, DataSpec, Head, Listing, OriginalLabel, voxel_ml
+from trainers.data.formats.case_files import CaseFiles, ScanResult
 from trainers.data.formats.image2d import SUFFIXES, Picture, open_picture
 from trainers.data.formats.nifti import NiftiVolume, open_nifti
 from trainers.data.geometry.grid import PatchGrid, Shape, Spacing, bounding_box, box_middle, middle
 from trainers.data.geometry.resample import LabelMode, resample_image, resample_maps
 from trainers.errors import Fault, InputError
 
-RECIPE = 2
+PREPARATION_VERSION = 2
 """Number of the preparation; raise it with every change that makes other voxels from the same files."""
 PERCENTILES = (1, 99)
 PLAUSIBLE_MM = (0.02, 30.0)
@@ -75,7 +75,7 @@ class VolumeSpec(DataSpec):
         return ()
 
     @abstractmethod
-    def scan(self) -> Layout:
+    def scan(self) -> ScanResult:
         """Look at folders and lists, without opening volumes."""
 
     @property
@@ -119,7 +119,7 @@ class VolumeSpec(DataSpec):
 
         Raises: InputError with every fault of the layout.
         """
-        digest = hashlib.blake2b(f"volumes-{RECIPE}".encode(), digest_size=16)
+        digest = hashlib.blake2b(f"volumes-{PREPARATION_VERSION}".encode(), digest_size=16)
         for files in map(self._files, self.list_cases()):
             digest.update(repr((files.case, files.subject, files.group, files.split)).encode())
             for path in (*files.images, files.label):
@@ -137,7 +137,7 @@ class VolumeSpec(DataSpec):
             raise InputError(found.faults)
         return list(found.cases)
 
-    def survey(self) -> Survey:
+    def survey(self) -> Listing:
         """Faults and notices of the folders and lists, and the cases whose files are there."""
         layout = self.scan()
         # Absolute, since a case may be loaded by a process with another working directory.
@@ -145,7 +145,7 @@ class VolumeSpec(DataSpec):
             replace(files, images=tuple(path.absolute() for path in files.images), label=files.label.absolute())
             for files in layout.cases
         ]
-        return Survey(cases, layout.faults, layout.notices)
+        return Listing(cases, layout.faults, layout.notices)
 
     def load_case(self, info: CaseInfo) -> CaseArrays:
         """Read and prepare one case: image (channel, *space), label (class, *space).
@@ -157,7 +157,7 @@ class VolumeSpec(DataSpec):
         maps = self._maps(label)
         grid = self._grid(label, maps)
         spacing = self.spacing or label.spacing
-        truth = Truth(encode(maps), label.spacing, grid)
+        truth = OriginalLabel(encode(maps), label.spacing, grid)
         return CaseArrays(self._sample(images, grid), self._resample(maps, label.spacing, grid), spacing, truth)
 
     def prepare_images(self, images: Sequence[Volume]) -> tuple[NDArray[np.float32], PatchGrid]:
@@ -170,14 +170,14 @@ class VolumeSpec(DataSpec):
         grid = self._grid(images[0], None)
         return self._sample(images, grid), grid
 
-    def inspect_case(self, info: CaseInfo) -> CaseFindings:
+    def inspect_case(self, info: CaseInfo) -> CaseReport:
         """Look at every header, every voxel of the label and the length of each image."""
         files = self._files(info)
         faults: list[Fault] = []
         try:
             images, label = self._open(files)
         except InputError as error:
-            return CaseFindings(error.faults)
+            return CaseReport(error.faults)
         faults += cut_short(images)
         sides = label.spacing
         if not all(PLAUSIBLE_MM[0] <= side <= PLAUSIBLE_MM[1] for side in sides):
@@ -187,19 +187,19 @@ class VolumeSpec(DataSpec):
         try:
             maps = self._maps(label)
         except InputError as error:
-            return CaseFindings((*faults, *error.faults))
+            return CaseReport((*faults, *error.faults))
         counts = maps.sum(axis=tuple(range(1, maps.ndim)))
         for name, count in zip(self.classes, counts.tolist(), strict=True):
             if not count and name not in self.may_be_empty:
                 remedy = "label it, or list the class in data.may_be_empty if a case may rightly lack it"
                 faults.append(Fault(str(label.path), f"no voxel of {name}", remedy))
         if faults:
-            return CaseFindings(tuple(faults))
+            return CaseReport(tuple(faults))
         ml = counts * voxel_ml(sides)
         prepared = self._resample(maps, sides, self._grid(label, maps))
         voxels = prepared.sum(axis=tuple(range(1, prepared.ndim)))
         found = count_channels(images)
-        return CaseFindings((), tuple(ml.tolist()), tuple(voxels.tolist()), label.shape, sides, found)
+        return CaseReport((), tuple(ml.tolist()), tuple(voxels.tolist()), label.shape, sides, found)
 
     def _files(self, info: CaseInfo) -> CaseFiles:
         if isinstance(info, CaseFiles):
