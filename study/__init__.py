@@ -17,12 +17,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from study.client import Client
     from study.commands.answers import best, table, transition_map, trials
+    from study.commands.check import check_study as check
     from study.commands.explain import explain
     from study.commands.launch import launch
+    from study.commands.predict import predict
     from study.commands.report import report
-    from study.commands.status import status
+    from study.commands.status import status, stop
+    from study.commands.sync import sync
     from study.config.load import load
     from study.config.spec import StudySpec
+    from study.planning.forecast import forecast as plan
     from study.storage.locations import Places
 
 __all__ = [
@@ -30,34 +34,46 @@ __all__ = [
     "Places",
     "StudySpec",
     "best",
+    "check",
     "explain",
     "launch",
     "load",
+    "plan",
+    "predict",
     "report",
     "status",
+    "stop",
+    "sync",
     "table",
     "transition_map",
     "trials",
 ]
 
 _HOMES = {
-    "Client": "client",
-    "Places": "storage.locations",
-    "StudySpec": "config.spec",
-    "best": "commands.answers",
-    "explain": "commands.explain",
-    "launch": "commands.launch",
-    "load": "config.load",
-    "report": "commands.report",
-    "status": "commands.status",
-    "table": "commands.answers",
-    "transition_map": "commands.answers",
-    "trials": "commands.answers",
+    "Client": "client:Client",
+    "Places": "storage.locations:Places",
+    "StudySpec": "config.spec:StudySpec",
+    "best": "commands.answers:best",
+    "check": "commands.check:check_study",
+    "explain": "commands.explain:explain",
+    "launch": "commands.launch:launch",
+    "load": "config.load:load",
+    "plan": "planning.forecast:forecast",
+    "predict": "commands.predict:predict",
+    "report": "commands.report:report",
+    "status": "commands.status:status",
+    "stop": "commands.status:stop",
+    "sync": "commands.sync:sync",
+    "table": "commands.answers:table",
+    "transition_map": "commands.answers:transition_map",
+    "trials": "commands.answers:trials",
 }
+"""The module and the name there of each name here."""
 
 
 def __getattr__(name: str) -> Any:
     """Import a name from the module that has it."""
     if name not in _HOMES:
         raise AttributeError(f"module 'study' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"study.{_HOMES[name]}"), name)
+    module, attribute = _HOMES[name].split(":")
+    return getattr(importlib.import_module(f"study.{module}"), attribute)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
@@ -77,6 +77,10 @@ class Client:
         found: dict[str, Any] = answer.json()
         return found
 
+    def plan(self, study: StudySpec | str | Path) -> dict[str, Any]:
+        """What launching a study would run there, by what has ended there already; runs nothing."""
+        return self.launch(study, check=True)
+
     def status(self, study: Study) -> dict[str, Any]:
         """Where a study stands."""
         return self._get(f"{_path(study)}")  # type: ignore[no-any-return]
@@ -92,9 +96,13 @@ class Client:
         metric: str | None = None,
         where: str | None = None,
         top: int | None = 5,
+        family: str | None = None,
+        pareto: Sequence[str] | str | None = None,
     ) -> list[dict[str, Any]]:
-        """The study's best cells; top: None for the first thousand."""
+        """The study's best cells, options as of ``study.best``; top: None for the first thousand."""
+        front = pareto if pareto is None or isinstance(pareto, str) else ",".join(pareto)
         params = {"goal": goal, "metric": metric, "where": where, "top": PAGE if top is None else top}
+        params |= {"family": family, "pareto": front or None}
         return self._get(f"{_path(study)}/best", params)  # type: ignore[no-any-return]
 
     def table(self, study: Study) -> list[dict[str, Any]]:

@@ -108,10 +108,9 @@ def stop(study: str, address: str | None, store: str | None, storage: str | None
     if is_job_server(address):
         click.echo(ask_cluster("stop", name, address).strip())
         return
-    from study.commands.status import request_stop
+    from study.commands.status import stop as ask_to_stop
 
-    if not request_stop(name, places_of(store, storage)):
-        raise DicestudyError(f"study {name} is not running on this storage")
+    ask_to_stop(name, places_of(store, storage))
     click.echo(f"{name} is asked to stop; launch it again to continue")
 
 

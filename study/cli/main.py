@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -16,10 +17,12 @@ from study.cli.options import (
     quiet_anyway,
     quiet_option,
     show,
+    show_best,
     show_json,
     show_map,
     study_name,
     with_json,
+    with_options,
     with_places,
     writable,
 )
@@ -116,37 +119,20 @@ def explain(study: str, output: Path | None, store: str | None, storage: str | N
 
 @main.command()
 @click.argument("study")
-@click.option("--goal", default="ignore", show_default=True, help="ignore, empty or dice.")
-@click.option("--metric", help="A metric's name instead of a goal, such as dsc.A.tumor.")
-@click.option("--where", help="Which cells: an expression such as \"eps>1 and phi=='I'\", ε in voxels.")
-@click.option("--family", help="Only losses of a category, such as region; dicestudy losses lists them.")
-@click.option("--pareto", metavar="M1,M2", help="The front of two metrics or more, such as dsc.A.tumor,dsc.B.tumor.")
-@click.option("--top", default=5, show_default=True, help="How many.")
+@with_options("best")
 @click.option("--export", "exported", type=click.Path(path_type=Path), help="File: .csv, .parquet, or .yaml to rerun.")
 @with_places
 @with_json
 @quiet_anyway
 def best(
-    study: str,
-    goal: str,
-    metric: str | None,
-    where: str | None,
-    family: str | None,
-    pareto: str | None,
-    top: int,
-    exported: Path | None,
-    store: str | None,
-    storage: str | None,
-    as_json: bool,
+    study: str, exported: Path | None, store: str | None, storage: str | None, as_json: bool, **options: Any
 ) -> None:
     """Rank the cells of a STUDY."""
-    from analysis.report.terminal import best_text, front_text
     from study.commands.answers import best as find
 
     places = places_of(store, storage)
-    metrics = [name.strip() for name in pareto.split(",")] if pareto else []
-    found = find(study_name(study), goal, metric, where, top, places, family, metrics)
-    show(found, front_text if metrics else best_text, as_json)
+    found = find(study_name(study), places=places, **options)
+    show_best(found, bool(options["pareto"]), as_json)
     if exported is not None:
         from study.commands.export import export
 

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import click
 
+from study.commands.registry import ANSWERS
 from trainers.errors import DicestudyError, Fault, InputError
 
 if TYPE_CHECKING:
@@ -52,6 +53,24 @@ def with_places(command: Command) -> Command:
     ):
         command = option(command)
     return command
+
+
+def with_options(answer: str) -> Callable[[Command], Command]:
+    """The options that an answer has on every face."""
+
+    def add(command: Command) -> Command:
+        for option in reversed(ANSWERS[answer].options):
+            command = click.option(
+                f"--{option.name}",
+                type=click.IntRange(min=1) if option.is_number else str,
+                default=option.default,
+                show_default=option.default is not None,
+                metavar=option.metavar,
+                help=option.help,
+            )(command)
+        return command
+
+    return add
 
 
 def with_json(command: Command) -> Command:
@@ -110,6 +129,13 @@ def show(found: Any, as_text: Callable[[Any], str], as_json: bool) -> None:
         show_json(found)
     else:
         click.echo(as_text(found))
+
+
+def show_best(found: Any, is_front: bool, as_json: bool) -> None:
+    """Print a ranking, or the front of several metrics."""
+    from analysis.report.terminal import best_text, front_text
+
+    show(found, front_text if is_front else best_text, as_json)
 
 
 def show_map(found: Any, output: Path | None, as_json: bool) -> None:

@@ -12,7 +12,7 @@ import click
 from click.core import ParameterSource
 
 from study.cli.launch import show_statuses, status_line, status_text
-from study.cli.options import quiet_anyway, show, show_json, show_map, study_name, with_places, writable
+from study.cli.options import quiet_anyway, show, show_best, show_json, show_map, study_name, with_places, writable
 from trainers.errors import DicestudyError, Fault, InputError
 
 if TYPE_CHECKING:
@@ -60,18 +60,31 @@ def serve(
 
 
 def offer_server(group: click.Group) -> None:
-    """Give the commands that a service answers too the option ``--server``."""
-    for name, face in FACES.items():
-        command = group.commands[name]
+    """Give the commands that a service answers the option ``--server``; have those that read records refuse it."""
+    for name, command in group.commands.items():
+        face = FACES.get(name)
+        if face is None and not {"store", "storage"} <= {parameter.name for parameter in command.params}:
+            continue  # reads no records: the option is unknown to it
+        if name == serve.name:
+            continue
         command.params.append(
             click.Option(
                 ["--server"],
                 envvar="DICESTUDY_SERVER",
                 metavar="URL",
+                hidden=face is None,
                 help="Ask this dicestudy service instead; its token is in DICESTUDY_TOKEN.",
             )
         )
-        command.callback = _either(command.callback, face)
+        command.callback = _either(command.callback, face or _refuse(name))
+
+
+def _refuse(name: str) -> Face:
+    def refuse(client: Client, **_: Any) -> None:
+        remedy = f"a service answers {', '.join(sorted(FACES))}; give --store or --storage, or unset DICESTUDY_SERVER"
+        raise InputError(Fault("--server", f"{name} cannot be asked of the service at {client.url}", remedy))
+
+    return refuse
 
 
 def _either(local: Callable[..., Any] | None, face: Face) -> Callable[..., Any]:
@@ -104,12 +117,19 @@ def _names_places(server: str) -> bool:
     return bool(typed)
 
 
-def _best(
-    client: Client, *, study: str, goal: str, metric: str | None, where: str | None, top: int, as_json: bool, **_: Any
-) -> None:
-    from analysis.report.terminal import best_text
+def _best(client: Client, *, study: str, exported: Path | None, as_json: bool, **options: Any) -> None:
+    del options["store"], options["storage"]
+    if exported is not None and exported.suffix == ".yaml":
+        fault = "a study file is made from the study's storage, which the service keeps"
+        raise InputError(Fault("--export", fault, "export .csv or .parquet, or give --storage instead of --server"))
+    name = study_name(study)
+    found = client.best(name, **options)
+    show_best(found, bool(options["pareto"]), as_json)
+    if exported is not None:
+        from study.commands.export import export
+        from study.storage.locations import Places
 
-    show(client.best(study_name(study), goal, metric, where, top), best_text, as_json)
+        click.echo(f"wrote {export(found, writable(exported), name, Places.find())}", err=True)
 
 
 def _table(client: Client, *, study: str, as_json: bool, **_: Any) -> None:

@@ -32,21 +32,36 @@ def best(
     top: int | None = 5,
     places: Places | None = None,
     family: str | None = None,
-    pareto: Sequence[str] = (),
+    pareto: Sequence[str] | str | None = None,
 ) -> list[dict[str, Any]]:
     """The study's best cells, see ``analysis.results.ranking.best``.
 
-    With ``pareto``, see ``analysis.results.pareto.pareto_front``.
+    With ``pareto``, metrics as a list or joined by commas, see ``analysis.results.pareto.pareto_front``.
 
     ``family``: a category of the losses, ``dicestudy losses``; cells of any other are left out.
 
     Raises: InputError for an unknown study, goal, metric, column or family.
     """
-    book = results_of(study, places).book
+    return best_of(results_of(study, places), goal, metric, where, top, family, pareto)[0]
+
+
+def best_of(
+    results: StudyResults,
+    goal: str = "ignore",
+    metric: str | None = None,
+    where: str | None = None,
+    top: int | None = 5,
+    family: str | None = None,
+    pareto: Sequence[str] | str | None = None,
+) -> tuple[list[dict[str, Any]], None]:
+    """As ``best``, of a study's results."""
+    book = results.book
     asked = [part for part in (where, _of_family(family, book)) if part and part.strip()]
     # What a user wrote stays as it is where it stands alone: errors repeat it.
     where = " and ".join(f"({part})" for part in asked) if len(asked) > 1 else next(iter(asked), None)
-    return rank(book, goal, metric, where, top, pareto)
+    if isinstance(pareto, str):
+        pareto = [name.strip() for name in pareto.split(",")] if pareto.strip() else None
+    return rank(book, goal, metric, where, top, pareto or ()), None
 
 
 def rank(
@@ -85,9 +100,19 @@ def table(study: Study, places: Places | None = None) -> list[dict[str, Any]]:
     return results_of(study, places).table
 
 
+def table_of(results: StudyResults, page: slice) -> tuple[list[dict[str, Any]], int]:
+    """A page of ``table``, and the number of its rows."""
+    return results.table[page], len(results.table)
+
+
 def transition_map(study: Study, places: Places | None = None) -> dict[str, Any]:
     """Where ignoring turns into learning empty, see ``analysis.results.transition_map.transition_map``."""
     return results_of(study, places).map
+
+
+def map_of(results: StudyResults) -> tuple[dict[str, Any], None]:
+    """As ``transition_map``, of a study's results."""
+    return results.map, None
 
 
 def trials(
@@ -97,8 +122,15 @@ def trials(
 
     Raises: InputError for an unknown study, state or column.
     """
-    found = results_of(study, places).trials
-    return found.entries(found.choose(where, state))
+    return trials_of(results_of(study, places), where, state, slice(None))[0]
+
+
+def trials_of(
+    results: StudyResults, where: str | None, state: str | None, page: slice
+) -> tuple[list[dict[str, Any]], int]:
+    """A page of ``trials``, and the number of the trials chosen."""
+    rows = results.trials.choose(where, state)
+    return results.trials.entries(rows[page]), len(rows)
 
 
 def findings_of(tables: StudyTables) -> Findings:

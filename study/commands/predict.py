@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+from study.config.spec import StudySpec
 from study.config.trial_params import setting_name, trial_settings, varied_settings
 from study.storage.folders import SPEC_FILE, Storage
 from study.storage.locations import Places
@@ -31,7 +32,7 @@ Case = Sequence[Path]
 
 
 def predict(
-    study: str,
+    study: StudySpec | str,
     trial: str | None,
     cases: Sequence[Case],
     folder: Path,
@@ -48,6 +49,7 @@ def predict(
     files to write, none of which may be there; and after all others are written, with what is wrong with voxels.
     """
     places = places or Places.find()
+    study = study if isinstance(study, str) else study.name
     spec = choose_trial(study, trial, places)
     # Here and not above: a wrong name need not wait for torch.
     from trainers.segmenter import load_segmenter

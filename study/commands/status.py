@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+from study.config.spec import StudySpec
 from study.storage.folders import STOP_FILE
 from study.storage.journal import pace_of, read_epochs
 from study.storage.locations import Places
 from study.storage.study_record import read_members
+from trainers.errors import DicestudyError
 from trainers.locks import is_written
 
 
-def status(study: str, places: Places | None = None) -> dict[str, Any]:
+def status(study: StudySpec | str, places: Places | None = None) -> dict[str, Any]:
     """The contract's ``status``: ``state`` is running, done, or stopped with trials waiting.
 
     ``trials`` counts done, failed, running and waiting; ``eta_s`` [s] goes by the trials that are done, before the
@@ -21,6 +23,7 @@ def status(study: str, places: Places | None = None) -> dict[str, Any]:
     Raises: InputError if the storage does not know the study.
     """
     places = places or Places.find()
+    study = study if isinstance(study, str) else study.name
     kept = read_members(study, places)
     running_now = is_written(places.storage.study(study))
     counts = dict.fromkeys(("done", "failed", "running", "waiting"), 0)
@@ -51,6 +54,13 @@ def status(study: str, places: Places | None = None) -> dict[str, Any]:
     over = not counts["waiting"] and not counts["running"]
     state = "running" if running_now else "done" if over else "stopped"
     return {"study": study, "state": state, "trials": counts, "eta_s": eta, "failures": failures}
+
+
+def stop(study: StudySpec | str, places: Places | None = None) -> None:
+    """Ask a running study to end. Raises: DicestudyError if it is not running."""
+    name = study if isinstance(study, str) else study.name
+    if not request_stop(name, places or Places.find()):
+        raise DicestudyError(f"study {name} is not running on this storage")
 
 
 def request_stop(study: str, places: Places) -> bool:

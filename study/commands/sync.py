@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from study.commands.cached_answers import StudyResults
 from study.commands.publish import design_of, note_of, publish
+from study.config.spec import StudySpec
 from study.planning.plan import Plan
 from study.storage.locations import Places
 from study.storage.study_record import read_members, read_study
@@ -63,7 +64,7 @@ class StudySync:
         return ""
 
 
-def sync(study: str, places: Places) -> dict[str, object]:
+def sync(study: StudySpec | str, places: Places | None = None) -> dict[str, object]:
     """Deliver the records of a study to the tracking store, without running anything.
 
     What the store has already stays as it is; a new, empty store gets everything. ``trials``: how many have begun;
@@ -72,6 +73,8 @@ def sync(study: str, places: Places) -> dict[str, object]:
     Raises: InputError if the storage does not know the study, or no store answers; BusyError while a launch runs
     it, which delivers by itself.
     """
+    places = places or Places.find()
+    study = study if isinstance(study, str) else study.name
     spec, keys = read_study(study, places), read_members(study, places)["trials"]
     require_places(places)
     with writing(places.storage.study(study), f"study {study}"):

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from study.commands.registry import ANSWERS
 from study.service.problem_details import Problem, of_worker
 from study.service.worker_pool import Reply, WorkerPool, WorkerTimeout
 
@@ -39,7 +40,7 @@ class CachePolicy:
 
 CACHE_POLICIES = {
     **dict.fromkeys(("status", "studies"), CachePolicy("storage", 1.0, 4.0, 3.0, 5.0, 30.0, 60.0)),
-    **dict.fromkeys(("best", "table", "map", "trials"), CachePolicy("store", 2.0, 1.0, 60.0, 2.0, 30.0, 600.0)),
+    **{name: CachePolicy(row.pool, 2.0, 1.0, 60.0, 2.0, 30.0, 600.0) for name, row in ANSWERS.items()},
 }
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from study.commands.answers import rank
 from study.commands.cached_answers import StudyResults
+from study.commands.registry import ANSWERS
 from study.storage.locations import Places
 from study.tracking.reader import version_of
 
@@ -26,32 +26,17 @@ class Reading:
         self._looked: dict[str, float] = {}
         self._rested: dict[str, float] = {}
 
-    def best(self, study: str, known: str = "", **how: Any) -> tuple[dict[str, Any], Any]:
-        """The best cells."""
-        found = self._find(study)
-        return _unless(found, known, lambda: (rank(found.book, **how), None))
-
-    def table(self, study: str, offset: int, limit: int, known: str = "") -> tuple[dict[str, Any], Any]:
-        """A page of table 1."""
-        found = self._find(study)
-        return _unless(found, known, lambda: (found.table[offset : offset + limit], len(found.table)))
-
-    def map(self, study: str, known: str = "") -> tuple[dict[str, Any], Any]:
-        """The transition map."""
-        found = self._find(study)
-        return _unless(found, known, lambda: (found.map, None))
-
-    def trials(
-        self, study: str, where: str | None, state: str | None, offset: int, limit: int, known: str = ""
+    def answer(
+        self, name: str, study: str, *, known: str = "", offset: int = 0, limit: int = 0, **options: Any
     ) -> tuple[dict[str, Any], Any]:
-        """A page of the trials that are over."""
-        found = self._find(study)
-
-        def page() -> tuple[Any, int]:
-            rows = found.trials.choose(where, state)
-            return found.trials.entries(rows[offset : offset + limit]), len(rows)
-
-        return _unless(found, known, page)
+        """An answer of the registry, or a page of it; without a body if ``known`` is the version of the results."""
+        results, row = self._find(study), ANSWERS[name]
+        if results.version == known:
+            return {"kind": "same", "version": known}, None
+        if row.paged:
+            options["page"] = slice(offset, offset + limit)
+        body, total = row.load()(results, **options)
+        return {"version": results.version, "total": total}, body
 
     def _find(self, study: str) -> StudyResults:
         """The study as it is now, or a little ago where reading it takes long."""
@@ -73,11 +58,3 @@ class Reading:
             self._rested[study] = time.monotonic() + READ_PAUSE_FACTOR * took
         self._looked[study] = time.monotonic()
         return known
-
-
-def _unless(found: StudyResults, known: str, compute: Any) -> tuple[dict[str, Any], Any]:
-    """The answer, or only that it is the one that is known."""
-    if found.version == known:
-        return {"kind": "same", "version": known}, None
-    body, total = compute()
-    return {"version": found.version, "total": total}, body

@@ -64,7 +64,7 @@ class CellShape(Shape):
     params: dict[str, Any]
     n: int
     metrics: dict[str, IntervalShape]
-    differs_from_first: bool | None
+    differs_from_first: bool | None = None
 
 
 class RowShape(Shape):

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from study.commands.status import request_stop, status
+from study.commands.status import status, stop
 from study.execution.detached import LOG_FILE, is_job_server, job_state
 from study.storage.folders import Storage, UnknownStudyError
 from study.storage.locations import Places
@@ -61,8 +61,7 @@ class Watching:
     def stop(self, study: str) -> tuple[dict[str, Any], dict[str, Any]]:
         """Ask a study to stop."""
         self._status(study)
-        if not request_stop(study, self.places):
-            raise DicestudyError(f"study {study} is not running on this storage")
+        stop(study, self.places)
         return {}, {"study": study, "state": "stopping"}
 
     def _status(self, study: str) -> dict[str, Any]:

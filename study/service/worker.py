@@ -13,6 +13,7 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
+from study.commands.registry import ANSWERS
 from study.service.settings import Backends
 from trainers.errors import DicestudyError, InputError
 
@@ -65,13 +66,12 @@ def make_tasks(backends: Backends) -> dict[str, Task]:
         return {}, submit_study(places, backends, **arguments)
 
     return {
-        **{name: (lambda *a, name=name, **k: getattr(reading(), name)(*a, **k)) for name in READINGS},
+        **{name: (lambda *a, name=name, **k: reading().answer(name, *a, **k)) for name in ANSWERS},
         **{name: (lambda *a, name=name, **k: getattr(watching(), name)(*a, **k)) for name in WATCHINGS},
         "post": post,
     }
 
 
-READINGS = ("best", "table", "map", "trials")
 WATCHINGS = ("studies", "status", "stop")
 
 

@@ -15,6 +15,7 @@ CONDITIONS = ("eps>1", "phi=='I' and batch_size==2", "not (labeling=='full')", "
 schemathesis.openapi.format("dicestudy-name", st.sampled_from(("small", "none")))
 schemathesis.openapi.format("dicestudy-where", st.sampled_from(CONDITIONS))
 schemathesis.openapi.format("dicestudy-metric", st.sampled_from(METRICS))
+schemathesis.openapi.format("dicestudy-front", st.sampled_from(("dsc.A.tumor,dsc.B.tumor",)))
 schemathesis.openapi.format("dicestudy-file", FILES)
 
 

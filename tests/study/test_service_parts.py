@@ -11,11 +11,12 @@ import pytest
 from starlette.testclient import TestClient
 
 from analysis.results.ranking import GOALS
+from study.commands.registry import GOAL_NAMES
 from study.config.axis import RANGE
 from study.config.load import parse_study
 from study.config.spec import StudySpec
+from study.service import answer_routes
 from study.service import auth as tokens
-from study.service import routes
 from study.service import upload_limits as upload_limits
 from study.service.answer_cache import AnswerCache
 from study.service.app import make_app
@@ -119,10 +120,10 @@ def test_every_fault_of_the_settings_is_told_at_once():
 
 
 def test_what_the_service_repeats_of_other_packages_agrees_with_them():
-    assert list(GOALS) == routes.GOALS
+    assert tuple(GOALS) == GOAL_NAMES
     assert upload_limits.RANGE == RANGE
     pattern = StudySpec.model_fields["name"].metadata[0].pattern
-    assert pattern == routes.NAME_PATTERN
+    assert pattern == answer_routes.NAME_PATTERN
     paths = {
         name
         for source in SOURCES.values()
