@@ -10,8 +10,8 @@ from __future__ import annotations
 import json
 import math
 import numbers
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -85,6 +85,7 @@ class StudyTables:
     """A study's tables, checked, typed and put in one order, so that equal studies give equal answers.
 
     ``settings`` names every setting column of ``trials``; ``emptied`` is None where the study empties nothing.
+    ``spelling``: each group and class as the names of metrics spell it; those not in it stay as they are.
 
     Raises: MissingColumnsError; TableError with all faults at once.
     """
@@ -95,6 +96,7 @@ class StudyTables:
     groups: tuple[str, ...]
     classes: tuple[str, ...]
     settings: tuple[str, ...]
+    spelling: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_columns(self.trials, TRIAL_COLUMNS, "trials")
@@ -142,10 +144,19 @@ class StudyTables:
         """The settings beside the five that every study has."""
         return tuple(name for name in self.settings if name not in CORE_SETTINGS)
 
+    def metric_name(self, kind: str, *names: str) -> str:
+        """Return ``<kind>.<class>`` or ``<kind>.<group>.<class>``, spelled as trials and MLflow spell it."""
+        return spelled_name(kind, names, self.spelling)
+
     def is_emptied(self, labeling: str, group: str, class_: str) -> bool:
         """Whether ``labeling`` hides the maps of this group and class in training."""
         hides = self.emptied is not None and group == self.emptied.group and class_ in self.emptied.classes
         return hides and is_partial(labeling)
+
+
+def spelled_name(kind: str, names: Sequence[str], spelling: Mapping[str, str]) -> str:
+    """Return ``<kind>.<name>…`` for a class, or a group and a class; ``spelling``: of ``StudyTables``."""
+    return ".".join((kind, *(spelling.get(name, name) for name in names)))
 
 
 def is_partial(labeling: str) -> bool:

@@ -10,6 +10,7 @@ import numpy as np
 from scipy.stats import mannwhitneyu
 
 from trainers.data.base import CaseInfo
+from trainers.metric_names import metric_name
 from trainers.spec import EmptySpec
 
 Metrics = dict[str, float]
@@ -96,7 +97,8 @@ def summarise(scores: Sequence[CaseScore], empty: EmptySpec) -> Metrics:
     image-level classification (Maier-Hein et al., Nature Methods 2024), with predicted volume as the score; as it
     recommends, DSC is not taken of empty references. ``retention.<class>``: mean over the
     emptied group of predicted / true volume, clipped to [0, 1]; ``auc.<class>``: chance that a case of another
-    group has the larger predicted volume than one of the emptied group, ties counting half.
+    group has the larger predicted volume than one of the emptied group, ties counting half. Groups and classes are
+    spelled as ``trainers.metric_names`` does.
     """
     empty_maps = [score for score in scores if score.gt_empty]
     touched = {(score.group, score.class_) for score in empty_maps}
@@ -111,9 +113,9 @@ def summarise(scores: Sequence[CaseScore], empty: EmptySpec) -> Metrics:
         others = [score.pred_ml for score in rows if score.group != empty.group]
         kept = [min(score.pred_ml / score.true_ml, 1.0) for score in emptied if not score.gt_empty]
         if kept:
-            figures[f"retention.{name}"] = float(np.mean(kept))
+            figures[metric_name("retention", name)] = float(np.mean(kept))
         if emptied and others:
-            figures[f"auc.{name}"] = _auc(others, [score.pred_ml for score in emptied])
+            figures[metric_name("auc", name)] = _auc(others, [score.pred_ml for score in emptied])
     return figures
 
 
@@ -131,10 +133,10 @@ def _detection(scores: Sequence[CaseScore]) -> Metrics:
         for score in rows:
             name = "specificity" if score.gt_empty else "sensitivity"
             right = score.pred_empty == score.gt_empty
-            found.setdefault(f"{name}.{score.group}.{class_}", []).append(right)
+            found.setdefault(metric_name(name, score.group, class_), []).append(right)
         drawn, empty = ([score.pred_ml for score in rows if score.gt_empty == kind] for kind in (False, True))
         if drawn:
-            figures[f"detection_auc.{class_}"] = _auc(drawn, empty)
+            figures[metric_name("detection_auc", class_)] = _auc(drawn, empty)
     return figures | {name: float(np.mean(entries)) for name, entries in sorted(found.items())}
 
 
@@ -143,5 +145,5 @@ def _group_means(scores: Iterable[CaseScore], field: str) -> Metrics:
     for score in scores:
         value = getattr(score, field)
         if not math.isnan(value):
-            values.setdefault(f"{field}.{score.group}.{score.class_}", []).append(value)
+            values.setdefault(metric_name(field, score.group, score.class_), []).append(value)
     return {name: float(np.mean(entries)) for name, entries in sorted(values.items())}

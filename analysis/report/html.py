@@ -31,7 +31,6 @@ from analysis.report.sentences import (
     slice_sentence,
 )
 from analysis.results.all_results import Findings, find
-from analysis.results.cells import safe_names
 from analysis.results.learning_curves import cells_to_follow, learning_curves
 from analysis.results.prediction_check import foretell
 from analysis.results.roc_curves import cells_to_draw, roc_curves
@@ -172,7 +171,6 @@ def cell_names(found: Findings, cells: Sequence[str]) -> dict[str, str]:
 def _rocs(found: Findings) -> list[dict[str, Any]]:
     """One figure of ROC curves for each emptied class, with the AUC of each curve; none where none can be drawn."""
     by_cell = {cell["cell"]: cell for cell in found.cells}
-    safe = safe_names(found.tables.classes)
     prepared = []
     for number, class_ in enumerate(found.tables.emptied_classes):
         curves = roc_curves(found.tables, cells_to_draw(found.mapped["slices"], class_), class_)
@@ -180,7 +178,7 @@ def _rocs(found: Findings) -> list[dict[str, Any]]:
             continue
         by_name = cell_names(found, [curve.cell for curve in curves])
         names = [by_name[curve.cell] for curve in curves]
-        areas = [by_cell[curve.cell]["metrics"].get(f"auc.{safe[class_]}", {}) for curve in curves]
+        areas = [by_cell[curve.cell]["metrics"].get(found.tables.metric_name("auc", class_), {}) for curve in curves]
         sentence = roc_sentence([(name, area.get("mean")) for name, area in zip(names, areas, strict=True)])
         figure, axes = new_figure(5.2, 4.9 + 0.2 * len(curves))
         draw_roc(axes, curves, [f"{n} (AUC {labels.fixed(a.get('mean'))})" for n, a in zip(names, areas, strict=True)])

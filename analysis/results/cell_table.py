@@ -14,9 +14,10 @@ import pandas as pd
 
 from analysis.outcomes import trial_scores
 from analysis.results.cells import cell_metrics
+from analysis.results.metric import Metric, metrics_of
 from analysis.results.score_matrix import IntArray, StudyScores, study_scores
 from analysis.stats.bootstrap import FloatArray
-from analysis.tables import Emptied, StudyTables
+from analysis.tables import Emptied, StudyTables, spelled_name
 
 CASE_SCORES = ("dsc", "dv_ml", "retention")
 """Scores that cells are compared by, case by case."""
@@ -46,6 +47,18 @@ class CellBook:
     groups: tuple[str, ...]
     emptied: Emptied | None
     settings: tuple[str, ...]
+    spelling: Mapping[str, str]
+
+    @property
+    def known_metrics(self) -> dict[str, Metric]:
+        """The metrics that some cell has, by name."""
+        present = {name for cell in self.cells for name in cell["metrics"]}
+        every = metrics_of(self.groups, tuple(self.classes), self.spelling)
+        return {name: metric for name, metric in every.items() if name in present}
+
+    def metric_name(self, kind: str, *names: str) -> str:
+        """As of the study's tables."""
+        return spelled_name(kind, names, self.spelling)
 
     @property
     def emptied_classes(self) -> tuple[str, ...]:
@@ -70,6 +83,7 @@ class CellBook:
             "classes": list(self.classes),
             "emptied": None if self.emptied is None else [self.emptied.group, self.emptied.classes],
             "settings": self.settings,
+            "spelling": dict(self.spelling),
         }
         (folder / "cells.json").write_text(json.dumps(head))
         arrays: dict[str, Any] = {"mean_dsc": self.mean_dsc, "kept": self.kept}
@@ -93,7 +107,8 @@ def load_book(folder: Path) -> CellBook:
         }
         mean_dsc, kept = arrays["mean_dsc"], arrays["kept"]
     emptied = None if head["emptied"] is None else Emptied(head["emptied"][0], tuple(head["emptied"][1]))
-    return CellBook(head["cells"], classes, mean_dsc, kept, tuple(head["groups"]), emptied, tuple(head["settings"]))
+    groups, settings = tuple(head["groups"]), tuple(head["settings"])
+    return CellBook(head["cells"], classes, mean_dsc, kept, groups, emptied, settings, head["spelling"])
 
 
 def make_book(
@@ -123,6 +138,7 @@ def make_book(
         tables.groups,
         tables.emptied,
         tables.settings,
+        tables.spelling,
     )
 
 

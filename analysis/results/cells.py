@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,18 +13,6 @@ from analysis.results.score_matrix import StudyScores, study_scores
 from analysis.stats.bootstrap import Interval, draw_resamples, resampled_means
 from analysis.stats.roc import resampled_aucs
 from analysis.tables import DERIVED, DONE, StudyTables, plain
-
-
-def safe_names(names: Sequence[str]) -> dict[str, str]:
-    """Map groups or classes to parts of a metric's name: letters, digits, ``_`` and ``-``, no two alike."""
-    safe: dict[str, str] = {}
-    for name in names:
-        base = re.sub(r"[^A-Za-z0-9_-]+", "_", name) or "_"
-        part, number = base, 2
-        while part in safe.values():
-            part, number = f"{base}_{number}", number + 1
-        safe[name] = part
-    return safe
 
 
 def cell_metrics(
@@ -115,23 +101,22 @@ def _metrics(tables: StudyTables, found: StudyScores, rng: np.random.Generator) 
     done = (tables.trials["state"] == DONE).to_numpy()
     members = [rows[done[rows]] for rows in found.cells.values()]
     drawn = draw_resamples([len(rows) for rows in members], found.subjects, rng)
-    groups, classes = safe_names(tables.groups), safe_names(tables.classes)
     by_name: dict[str, list[Interval]] = {}
     for score in ("dsc", "dv_ml"):
         for number, group in enumerate(tables.groups):
             for class_ in tables.classes:
                 own = found.classes[class_].of_group(number)
-                name = f"{score}.{groups[group]}.{classes[class_]}"
+                name = tables.metric_name(score, group, class_)
                 by_name[name] = resampled_means(own.scores[score], own.subject, members, drawn)
     if tables.emptied is not None:
         hidden = tables.groups.index(tables.emptied.group)
         for class_ in tables.emptied.classes:
             whole = found.classes[class_]
             own = whole.of_group(hidden)
-            by_name[f"retention.{classes[class_]}"] = resampled_means(
+            by_name[tables.metric_name("retention", class_)] = resampled_means(
                 own.scores["retention"], own.subject, members, drawn
             )
-            by_name[f"auc.{classes[class_]}"] = resampled_aucs(
+            by_name[tables.metric_name("auc", class_)] = resampled_aucs(
                 whole.scores["pred_ml"], whole.group != hidden, whole.subject, members, drawn
             )
     return {

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.results.cells import safe_names
 from analysis.results.roc_curves import cells_to_draw
 from analysis.stats.bootstrap import FloatArray
 from analysis.tables import StudyTables, check_columns
@@ -53,12 +52,11 @@ def learning_curves(
     check_columns(epochs, EPOCH_COLUMNS, "epochs")
     cell_of = tables.trials.set_index("key")["cell"]
     table = epochs.assign(cell=epochs["key"].map(cell_of))
-    groups, classes = safe_names(tables.groups), safe_names(tables.classes)
     hidden = tables.emptied.group if tables.emptied is not None else None
     curves = []
     for cell in cells:
         for group in tables.groups:
-            name = f"val.dsc.{groups[group]}.{classes[class_]}"
+            name = f"val.{tables.metric_name('dsc', group, class_)}"
             own = table[(table["cell"] == cell) & (table["metric"] == name)].dropna(subset=["value"])
             if own.empty:
                 continue

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from analysis.results.cell_table import CellBook, make_book
+from analysis.results.metric import Metric
 from analysis.results.ranking import chosen_cells
 from analysis.tables import StudyTables, plain
 
@@ -27,32 +28,17 @@ def pareto_front(
     if len(set(metrics)) < 2:
         raise ValueError(f"a front needs two metrics or more, got {', '.join(metrics) or 'none'}")
     book = make_book(study, rng) if isinstance(study, StudyTables) else study
-    known = sorted({name for cell in book.cells for name in cell["metrics"]})
-    for metric in metrics:
-        if _name(metric) not in known:
-            raise ValueError(
-                f"unknown metric {_name(metric)!r}, known: {', '.join(known) or 'none, for no trial is done'}"
-            )
+    axes = [Metric.parse(text, book.known_metrics) for text in metrics]
     entries = []
     for cell, is_in in zip(book.cells, chosen_cells(book, where), strict=True):
-        means = {_name(metric): cell["metrics"].get(_name(metric), {}).get("mean") for metric in metrics}
+        means = {axis.name: cell["metrics"].get(axis.name, {}).get("mean") for axis in axes}
         if is_in and all(mean is not None and math.isfinite(mean) for mean in means.values()):
             entries.append({**cell, "values": means})
-    scores = np.array([[_score(metric, entry["values"][_name(metric)]) for metric in metrics] for entry in entries])
+    scores = np.array([[axis.score(entry["values"][axis.name]) for axis in axes] for entry in entries])
     front = [entry for entry, row in zip(entries, scores, strict=True) if not _is_beaten(row, scores)]
-    front.sort(key=lambda entry: -_score(metrics[0], entry["values"][_name(metrics[0])]))
+    front.sort(key=lambda entry: -axes[0].score(entry["values"][axes[0].name]))
     return [plain({**entry, "rank": rank}) for rank, entry in enumerate(front, start=1)]
 
 
 def _is_beaten(row: np.ndarray[Any, Any], scores: np.ndarray[Any, Any]) -> bool:
     return bool(((scores >= row).all(axis=1) & (scores > row).any(axis=1)).any())
-
-
-def _name(metric: str) -> str:
-    return metric.removeprefix("-").removeprefix("final.")
-
-
-def _score(metric: str, mean: float) -> float:
-    if metric.startswith("-"):
-        return -mean
-    return -abs(mean) if metric.startswith("dv_ml") else mean

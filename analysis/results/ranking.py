@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from analysis.results.cell_table import CellBook, make_book
-from analysis.results.cells import safe_names
+from analysis.results.metric import Metric
 from analysis.results.row_filter import choose
 from analysis.stats.bootstrap import FloatArray
 from analysis.stats.permutation import SIGNIFICANT, holm, paired_tests
@@ -94,17 +94,19 @@ def _by_goal(book: CellBook, goal: str) -> _Contest:
         return _Contest("mean DSC over all cases and classes", book.mean_dsc.tolist(), values, subjects)
     demanded = bool(np.isfinite(book.kept).any())
     share = KEPT_TO_IGNORE if goal == "ignore" else KEPT_TO_EMPTY
-    classes = safe_names(tuple(book.classes))
-    names = [classes[class_] for class_ in book.emptied_classes]
-    group = safe_names(book.groups)[book.emptied.group] if book.emptied is not None else ""
+    names = book.emptied_classes
+    group = book.emptied.group if book.emptied is not None else ""
     ranked = []
     for cell, kept in zip(book.cells, book.kept, strict=True):
         if not is_partial(cell["params"]["labeling"]) or (demanded and not kept >= share):
             ranked.append(math.nan)
         elif goal == "ignore":
-            ranked.append(_mean([_metric(cell, f"dsc.{group}.{name}") for name in names]))
+            ranked.append(_mean([_metric(cell, book.metric_name("dsc", group, name)) for name in names]))
         else:
-            gaps = [_metric(cell, f"auc.{name}") - _metric(cell, f"retention.{name}") for name in names]
+            gaps = [
+                _metric(cell, book.metric_name("auc", name)) - _metric(cell, book.metric_name("retention", name))
+                for name in names
+            ]
             ranked.append(_mean(gaps))
     condition = f"the labelled group keeping {share:.0%}" if demanded else "without a labelled group to keep"
     what = "DSC of the emptied group" if goal == "ignore" else "AUC − retention"
@@ -114,23 +116,16 @@ def _by_goal(book: CellBook, goal: str) -> _Contest:
     return _Contest(f"{what}, {condition}", ranked, values, subjects)
 
 
-def _by_metric(book: CellBook, metric: str) -> _Contest:
-    lowest = metric.startswith("-")
-    name = metric.removeprefix("-").removeprefix("final.")
-    known = sorted({known for cell in book.cells for known in cell["metrics"]})
-    if name not in known:
-        raise ValueError(f"unknown metric {name!r}, known: {', '.join(known) or 'none, for no trial is done'}")
-    kind, *parts = name.split(".")
-    sign = -1.0 if lowest else 1.0
-    means = [_metric(cell, name) for cell in book.cells]
-    scores = [-abs(mean) if kind == "dv_ml" and not lowest else sign * mean for mean in means]
-    by = f"{name}, {'lowest' if lowest else 'closest to 0' if kind == 'dv_ml' else 'highest'} first"
-    class_ = {safe: class_ for class_, safe in safe_names(tuple(book.classes)).items()}[parts[-1]]
-    group_of = {safe: group for group, safe in safe_names(book.groups).items()}
-    group = group_of[parts[0]] if len(parts) == 2 else book.emptied.group if book.emptied is not None else ""
+def _by_metric(book: CellBook, text: str) -> _Contest:
+    metric = Metric.parse(text, book.known_metrics)
+    scores = [metric.score(cell["metrics"].get(metric.name, {}).get("mean")) for cell in book.cells]
+    group = metric.group
+    if group is None:
+        group = book.emptied.group if book.emptied is not None else ""
     # AUC is a property of two groups, not of a case: there are no pairs.
-    pairs = [] if kind == "auc" else [(class_, book.groups.index(group))]
-    return _Contest(by, scores, *book.evidence(pairs, "dsc" if kind == "auc" else kind))
+    pairs = [] if metric.kind == "auc" else [(metric.class_, book.groups.index(group))]
+    compared = "dsc" if metric.kind == "auc" else metric.kind
+    return _Contest(f"{metric.name}, {metric.direction} first", scores, *book.evidence(pairs, compared))
 
 
 def chosen_cells(book: CellBook, where: str | None) -> npt.NDArray[np.bool_]:

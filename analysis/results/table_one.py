@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from analysis.outcomes import Outcome
-from analysis.results.cells import cell_metrics, safe_names
+from analysis.results.cells import cell_metrics
 from analysis.results.score_matrix import StudyScores, study_scores
 from analysis.stats.permutation import SIGNIFICANT, holm, paired_tests
 from analysis.tables import FULL, StudyTables, is_partial, plain
@@ -40,7 +40,6 @@ def table_one(
     """
     matrices = study_scores(tables) if matrices is None else matrices
     cells = cell_metrics(tables, copy.deepcopy(rng), matrices=matrices) if cells is None else cells
-    groups, classes = safe_names(tables.groups), safe_names(tables.classes)
     means = {class_: matrices.case_means(class_, "dsc") for class_ in tables.classes}
     place = {cell: number for number, cell in enumerate(matrices.cells)}
     twins = _twins(tables, cells)
@@ -51,8 +50,7 @@ def table_one(
         differences = []
         for cell in cells:
             for number, group in enumerate(tables.groups):
-                of_class = f"{groups[group]}.{classes[class_]}"
-                if f"dv_ml.{of_class}" not in cell["metrics"]:
+                if tables.metric_name("dv_ml", group, class_) not in cell["metrics"]:
                     continue
                 own = np.where(whole.group == number, means[class_][place[cell["cell"]]], np.nan)
                 twin = place.get(twins.get(cell["cell"], ""), -1)
@@ -70,9 +68,9 @@ def table_one(
                     "outcomes": cell["outcomes"],
                     "paper": _paper(tables, cell["params"], group, class_),
                 }
-                for name, metric in (("dsc", f"dsc.{of_class}"), ("dv_ml", f"dv_ml.{of_class}")):
-                    row |= _figures(cell, name, metric)
-                rows.append(row | _figures(cell, "auc", f"auc.{classes[class_]}"))
+                for name in ("dsc", "dv_ml"):
+                    row |= _figures(cell, name, tables.metric_name(name, group, class_))
+                rows.append(row | _figures(cell, "auc", tables.metric_name("auc", class_)))
         stacked = np.array(differences).reshape(len(differences), len(whole.subject))
         p += list(paired_tests(stacked, whole.subject, rng)[0])
     for row, corrected in zip(rows, holm(p), strict=True):

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from study.config.messages import Path, unknown
 from study.config.spec import StudySpec
+from trainers.metric_names import metric_name
 
 GOALS = ("ignore", "empty", "dice", "emptied", "labelled", "auc")
 """``ignore``: the lower of the mean DSC of the emptied group and of the others, so that neither is paid for with the
@@ -31,5 +32,5 @@ def unknown_goals(study: StudySpec) -> Iterator[tuple[Path, str, str]]:
 def metric_names(study: StudySpec) -> list[str]:
     """Final metrics that can be a goal."""
     groups, classes = study.data.groups, study.data.classes
-    both = [f"{kind}.{group}.{name}" for kind in ("dsc", "dv_ml") for group in groups for name in classes]
-    return both + [f"{kind}.{name}" for kind in ("retention", "auc") for name in study.labeling.empty.classes]
+    both = [metric_name(kind, group, name) for kind in ("dsc", "dv_ml") for group in groups for name in classes]
+    return both + [metric_name(kind, name) for kind in ("retention", "auc") for name in study.labeling.empty.classes]

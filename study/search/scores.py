@@ -15,6 +15,7 @@ import numpy as np
 
 from analysis.outcomes import Outcome, classify
 from study.config.spec import StudySpec
+from trainers.metric_names import metric_name
 from trainers.result import TrialResult
 
 WORST = {"empty": -1.0} | dict.fromkeys(("ignore", "dice", "emptied", "labelled", "auc"), 0.0)
@@ -37,8 +38,8 @@ def figures_of(result: TrialResult, study: StudySpec, reference: float = math.na
     empty, metrics = study.labeling.empty, result.metrics
     others = [group for group in study.data.groups if group != empty.group]
     labelled_classes = empty.classes if others else [name for name in study.data.classes if name not in empty.classes]
-    labelled = _mean([metrics.get(f"dsc.{g}.{c}") for g in others or [empty.group] for c in labelled_classes])
-    retention = _mean([metrics.get(f"retention.{name}") for name in empty.classes])
+    labelled = _mean([metrics.get(metric_name("dsc", g, c)) for g in others or [empty.group] for c in labelled_classes])
+    retention = _mean([metrics.get(metric_name("retention", name)) for name in empty.classes])
     if result.state == "DONE":
         outcome = str(classify(retention, labelled, reference, partial=partial).outcome)
     else:
@@ -46,9 +47,9 @@ def figures_of(result: TrialResult, study: StudySpec, reference: float = math.na
         outcome = str(Outcome.DIVERGED if diverged else Outcome.FAILED)
     return Figures(
         retention,
-        _mean([metrics.get(f"dsc.{empty.group}.{name}") for name in empty.classes]),
+        _mean([metrics.get(metric_name("dsc", empty.group, name)) for name in empty.classes]),
         labelled,
-        _mean([metrics.get(f"auc.{name}") for name in empty.classes]),
+        _mean([metrics.get(metric_name("auc", name)) for name in empty.classes]),
         _mean([value for name, value in metrics.items() if name.startswith("dsc.")]),
         str(Outcome.COLLAPSED) if result.ending == "all_empty" else outcome,
     )

@@ -13,6 +13,7 @@ from study.config.trial_params import resolved, trial_settings
 from study.storage.folders import Storage
 from study.storage.locations import Places
 from study.storage.study_record import read_members
+from trainers.metric_names import encode_name
 from trainers.result import CASES_FILE, TrialResult
 from trainers.spec import TrialSpec
 
@@ -65,7 +66,8 @@ def make_tables(
     """Tables from rows of trials and their cases; every column of a row that is not declared is a setting."""
     trials = pd.DataFrame(rows) if rows else pd.DataFrame(columns=list(TRIAL_COLUMNS))
     settings = tuple(name for name in trials.columns if name not in NOT_SETTINGS)
-    return StudyTables(trials, cases, emptied, tuple(groups), tuple(classes), settings)
+    spelling = {name: encode_name(name) for name in (*groups, *classes)}
+    return StudyTables(trials, cases, emptied, tuple(groups), tuple(classes), settings, spelling)
 
 
 def read_cases(files: Iterable[Path]) -> pd.DataFrame:
@@ -74,6 +76,11 @@ def read_cases(files: Iterable[Path]) -> pd.DataFrame:
     for path in files:
         header, _, body = path.read_text(encoding="utf-8").partition("\n")
         bodies.setdefault(header, []).append(body)
-    text = {"key": str, "case": str, "subject": str, "group": str}
-    parts = [pd.read_csv(io.StringIO("\n".join([header, *found])), dtype=text) for header, found in bodies.items()]
+    text = dict.fromkeys(("key", "case", "subject", "group", "class"), str)
+    # A group may be called NA: only numbers can be absent.
+    parts = []
+    for header, rows in bodies.items():
+        absent = {name: ["", "nan"] for name in header.strip().split(",") if name not in text}
+        table = io.StringIO("\n".join([header, *rows]))
+        parts.append(pd.read_csv(table, dtype=text, keep_default_na=False, na_values=absent))
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=list(CASE_COLUMNS))

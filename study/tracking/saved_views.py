@@ -13,6 +13,7 @@ from typing import Any
 from study.config.spec import StudySpec
 from study.config.trial_params import Value, trial_settings, varied_settings
 from study.tracking.schema import CELLS, CURVES, VIEW_NAMES
+from trainers.metric_names import metric_name
 from trainers.spec import TrialSpec
 
 VIEW = "mlflow.sharedViewState."
@@ -42,9 +43,9 @@ def views_of(study: StudySpec, trials: Iterable[TrialSpec]) -> dict[str, str]:
     emptied = study.labeling.empty
     classes = list(emptied.classes)[:MOST_CLASSES]
     groups = [*[group for group in study.data.groups if group != emptied.group][:MOST_GROUPS], emptied.group]
-    scores = [f"dsc.{group}.{name}" for name in classes for group in groups]
-    retained = [f"retention.{name}" for name in classes]
-    figures = [f"final.{name}" for name in (*retained, *scores, *(f"auc.{name}" for name in classes))]
+    scores = [metric_name("dsc", group, name) for name in classes for group in groups]
+    retained = [metric_name("retention", name) for name in classes]
+    figures = [f"final.{name}" for name in (*retained, *scores, *(metric_name("auc", name) for name in classes))]
     settings = [_column("params", name) for name in varied]
     cells = {
         **_runs("cell", _column("metrics", figures[0])),

@@ -3,20 +3,9 @@ from dataclasses import replace
 
 import pytest
 
-from analysis.results.cells import cell_metrics, safe_names
+from analysis.results.cells import cell_metrics
 from analysis.tables import Emptied
 from tests.analysis.conftest import Setting, make_study, sometimes
-
-
-def test_names_are_fit_for_mlflow_and_never_alike():
-    assert safe_names(["whole tumor", "MYO.ES", "a+", "a-", "a?", "ä"]) == {
-        "whole tumor": "whole_tumor",
-        "MYO.ES": "MYO_ES",
-        "a+": "a_",
-        "a-": "a-",
-        "a?": "a__2",
-        "ä": "_",
-    }
 
 
 def test_figures_of_a_cell(demo, rng):

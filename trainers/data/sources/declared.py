@@ -16,6 +16,9 @@ MOST_CLASSES = 64
 """Original labels are kept with a bit a class (``volumes.encode``)."""
 NAME = re.compile(r"\w(?:[\w -]*\w)?")
 """Names become parts of metric names: ``dsc.<group>.<class>``."""
+GROUP_NAME = re.compile(r"[^\s\x00-\x1f\x7f](?:[^\x00-\x1f\x7f]*[^\s\x00-\x1f\x7f])?")
+"""Groups may hold any printable character: the names of metrics spell them as ``trainers.metric_names`` does."""
+GROUP_RULE = "expected text in one line without blanks at its ends"
 NAME_RULE = "expected letters, digits, _, - and spaces"
 
 
@@ -41,7 +44,7 @@ def _read_classes(written: object) -> tuple[tuple[object, tuple[int, ...]], ...]
 
 
 def _check_groups(names: tuple[str, ...]) -> tuple[str, ...]:
-    problems = [f"group {name!r}, {NAME_RULE}" for name in names if not NAME.fullmatch(name)]
+    problems = [f"group {name!r}, {GROUP_RULE}" for name in names if not GROUP_NAME.fullmatch(name)]
     problems += [f"group {name!r} is given {count} times" for name, count in Counter(names).items() if count > 1]
     if problems:
         raise ValueError("; ".join(problems))
