@@ -17,14 +17,17 @@ CONTROL_POINTS = 4
 """Control points of an elastic shift along each axis; between them it is interpolated."""
 
 
-def augment(batch: Batch, spec: AugmentSpec, spacing: Sequence[float], rng: np.random.Generator) -> None:
+def augment(
+    batch: Batch, spec: AugmentSpec, spacing: Sequence[float] | NDArray[np.float64], rng: np.random.Generator
+) -> None:
     """Change the batch in place, each case on its own.
 
-    spacing: sides of a voxel [mm], so that a rotation does not shear. All numbers are drawn from ``rng`` on the
+    spacing: sides of a voxel (axis,), or of each case's (batch, axis) [mm], so that a rotation does not shear.
+    All numbers are drawn from ``rng`` on the
     host in one order, whatever the device; noise of every voxel from a generator on the device that it seeds.
     """
     if spec.flip != "none":
-        batch.flip(rng, spec.flip_axes(len(spacing)))
+        batch.flip(rng, spec.flip_axes(batch.images.ndim - 2))
     if spec.moves:
         _move(batch, spec, spacing, rng)
     if spec.intensity_scale:
@@ -46,7 +49,9 @@ def _on(values: NDArray[np.float64], device: torch.device | None) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32)).to(device)
 
 
-def _move(batch: Batch, spec: AugmentSpec, spacing: Sequence[float], rng: np.random.Generator) -> None:
+def _move(
+    batch: Batch, spec: AugmentSpec, spacing: Sequence[float] | NDArray[np.float64], rng: np.random.Generator
+) -> None:
     """Sample every array where a random affine map and an elastic shift take its voxels from.
 
     Images and distances are interpolated linearly and labels to the nearest voxel, so that they stay labels;
@@ -66,7 +71,7 @@ def sampling_grid(
     spec: AugmentSpec,
     cases: int,
     shape: Sequence[int],
-    spacing: Sequence[float],
+    spacing: Sequence[float] | NDArray[np.float64],
     rng: np.random.Generator,
     device: torch.device | None = None,
 ) -> Tensor:
@@ -75,14 +80,14 @@ def sampling_grid(
     The patch is turned about its middle within the plane of the first two axes, scaled, and shifted; an elastic
     shift is added. Every number is normal with the spec's standard deviation.
     """
-    axes, sides = len(shape), np.asarray(spacing, dtype=np.float64)
+    axes, sides = len(shape), np.broadcast_to(np.asarray(spacing, dtype=np.float64), (cases, len(shape)))
     affine = np.tile(np.eye(axes), (cases, 1, 1))
     angle = spec.rotate * rng.standard_normal(cases)
     affine[:, 0, 0] = affine[:, 1, 1] = np.cos(angle)
     affine[:, 0, 1], affine[:, 1, 0] = -np.sin(angle), np.sin(angle)
     affine /= np.exp(spec.scale * rng.standard_normal(cases))[:, None, None]
     # Turned in millimetres, told in voxels.
-    affine = affine * sides[None, None, :] / sides[None, :, None]
+    affine = affine * sides[:, None, :] / sides[:, :, None]
     wanted = np.asarray(spec.translate or (0.0,) * axes)
     shift = wanted * rng.standard_normal((cases, axes))
     half = np.asarray(shape) / 2

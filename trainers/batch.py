@@ -21,13 +21,14 @@ class Batch:
 
     images: (batch, channel, *space) float32; labels: the full ones (batch, class, *space) uint8; hidden: maps
     that the labeling empties (batch, class) bool; distances: signed distances of the full labels [mm], or None
-    where no loss asks for them.
+    where no loss asks for them; spacing: sides of each case's voxels (batch, axis) [mm].
     """
 
     images: Tensor
     labels: Tensor
     hidden: Tensor
     distances: Tensor | None
+    spacing: NDArray[np.float64]
 
     def target(self) -> Tensor:
         """Labels under the labeling in force (batch, class, *space) float32: hidden maps are empty."""
@@ -76,6 +77,7 @@ class BatchSource:
             self._stack(1, self.data.labels, chosen, corners),
             torch.from_numpy(self.hidden[list(chosen)]).to(self.device),
             None if self._distances is None else self._stack(2, self._distances, chosen, corners),
+            self.data.spacing[list(chosen)],
         )
 
     def _stack(

@@ -90,7 +90,7 @@ class Segmenter:
         One for all classes, or one a class (``NAME_CLASS.nii.gz``) where they may share voxels.
         """
         ending = ending_of(image.name)
-        stem, kind = image.name.removesuffix(ending), ENDINGS[0] if ending in ENDINGS else ".png"
+        stem, kind = image.name.removesuffix(ending), ENDINGS[0] if ending.lower() in ENDINGS else ".png"
         classes = self.data.classes
         if self.data.head == "softmax" or len(classes) == 1:
             return {f"{stem}{kind}": classes}

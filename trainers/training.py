@@ -92,7 +92,7 @@ class Training:
             batch = self.source.batch(chosen, self._corners(chosen, rng))
             without += ~batch.has_foreground()
             self._count_emptied(progress, chosen)
-            augment(batch, protocol.augment, self.data.spacing[0].tolist(), rng)
+            augment(batch, protocol.augment, batch.spacing, rng)
             done = progress.epoch * self.steps_per_epoch + step
             self.optimizer.param_groups[0]["lr"] = self._learning_rate(done, progress)
             logits = self.computing.logits(self.network, self.computing.arrange(batch.images))
@@ -202,7 +202,7 @@ def _make_loss(spec: TrialSpec, eps: Sequence[float], data: PreparedData) -> Tri
                 target = torch.cat([1 - target.amax(dim=1, keepdim=True), target], dim=1)
             else:
                 probabilities = probabilities[:, 1:]
-        return loss(probabilities, target, ~batch.hidden, batch.target_distances(), spacing=data.spacing[0].tolist())
+        return loss(probabilities, target, ~batch.hidden, batch.target_distances(), spacing=batch.spacing.tolist())
 
     return compute
 

@@ -19,7 +19,7 @@ def read_splits(path: Path, folds: int) -> list[FoldSpec]:
     Raises: InputError if the file cannot be read, has another form, or has fewer folds.
     """
     try:
-        given = _FORM.validate_python(json.loads(path.expanduser().read_text(encoding="utf-8")))
+        given = _FORM.validate_python(json.loads(path.expanduser().read_text(encoding="utf-8-sig")))
         read = [FoldSpec(train=tuple(fold["train"]), held_out=tuple(fold["val"])) for fold in given]
     except OSError as error:
         raise InputError(Fault(str(path), f"cannot be read: {error.strerror}", "correct splits")) from None

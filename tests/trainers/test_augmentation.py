@@ -17,7 +17,13 @@ def batch_of(shape, distances=False) -> Batch:
     image = torch.exp(-4 * sum((axis - shift) ** 2 for axis, shift in zip(axes, (0.2, -0.3, 0.1), strict=False)))
     images = image.expand(2, 1, *shape).clone()
     labels = (images > 0.5).to(torch.uint8)
-    return Batch(images, labels, torch.zeros(2, 1, dtype=torch.bool), 0.5 - images if distances else None)
+    return Batch(
+        images,
+        labels,
+        torch.zeros(2, 1, dtype=torch.bool),
+        0.5 - images if distances else None,
+        np.ones((2, len(shape))),
+    )
 
 
 def changed(shape, seed=0, spacing=None, **parts) -> Batch:
@@ -87,11 +93,11 @@ def test_shifts_have_the_asked_spread_in_voxels():
 
 def test_brightness_changes_by_channel_and_noise_by_voxel():
     labels, hidden = torch.zeros(400, 1, 4, 4, dtype=torch.uint8), torch.zeros(400, 1, dtype=torch.bool)
-    flat = Batch(torch.ones(400, 2, 4, 4), labels, hidden, None)
+    flat = Batch(torch.ones(400, 2, 4, 4), labels, hidden, None, np.ones((400, 2)))
     augment(flat, AugmentSpec(intensity_scale=0.05, intensity_shift=0.1), [1, 1], np.random.default_rng(0))
     assert flat.images.flatten(2).std(dim=2).max() < 1e-6
     assert flat.images[..., 0, 0].std() == pytest.approx(math.hypot(0.05, 0.1), rel=0.1)
-    noisy = Batch(torch.zeros(100, 1, 8, 8), labels[:100], hidden[:100], None)
+    noisy = Batch(torch.zeros(100, 1, 8, 8), labels[:100], hidden[:100], None, np.ones((100, 2)))
     augment(noisy, AugmentSpec(noise=0.1), [1, 1], np.random.default_rng(0))
     assert noisy.images.std() == pytest.approx(0.1, rel=0.1)
 

@@ -124,7 +124,8 @@ class CaseReport:
     """What a look at one case's files found: what is wrong, or else its figures.
 
     ml: volume of each class [ml] in the original space; voxels: of each class in the prepared case;
-    shape, spacing [mm]: of the image as stored; channels: of all its images together.
+    shape, spacing [mm]: of the image as stored; channels: of all its images together; values: of the label's file,
+    beside 0; image_hash, label_hash: of the voxels, empty where none were read; remarks: no faults, and to be told.
     """
 
     faults: tuple[Fault, ...] = ()
@@ -133,6 +134,10 @@ class CaseReport:
     shape: Shape = ()
     spacing: tuple[float, ...] = ()
     channels: int = 0
+    values: tuple[int, ...] = ()
+    image_hash: str = ""
+    label_hash: str = ""
+    remarks: tuple[str, ...] = ()
 
 
 class DataSpec(FrozenSpec, ABC):
@@ -209,6 +214,10 @@ class DataSpec(FrozenSpec, ABC):
     def unkeyed(self) -> frozenset[str]:
         """Names of the fields that stay out of the key."""
         return self.UNKEYED | self.added_defaults
+
+    def compare_cases(self, reports: Sequence[CaseReport]) -> list[str]:  # noqa: ARG002 for sources that know more
+        """Notices of what only all cases together show."""
+        return []
 
     def key(self) -> str:
         """Content hash [12 hex digits] of what the data is; equal keys share prepared data."""

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -20,14 +21,14 @@ class Maps:
     target: the same shape, any dtype but bool, 0 or 1;
     presence: (batch, class) bool, or None where every class is labelled everywhere;
     distance: signed distances of the target, with or without the background's, or None where they must be computed;
-    spacing: size of a voxel along each axis of space, or None for 1.
+    spacing: size of a voxel of each case along each axis of space, (batch, axis), or None for 1.
     """
 
     prediction: Tensor
     target: Tensor
     presence: Tensor | None = None
     distance: Tensor | None = None
-    spacing: tuple[float, ...] | None = None
+    spacing: tuple[tuple[float, ...], ...] | None = None
 
     def foreground(self) -> Maps:
         """Leave out the first map, which is the background."""
@@ -62,7 +63,7 @@ class Loss(ABC):
         target: Tensor,
         presence: Tensor | None = None,
         distance: Tensor | None = None,
-        spacing: Sequence[float] | None = None,
+        spacing: Sequence[float] | Sequence[Sequence[float]] | None = None,
     ) -> Tensor:
         """Compute the loss, in float32 or wider whatever the dtype of ``prediction``.
 
@@ -70,7 +71,7 @@ class Loss(ABC):
         out. Only the losses for partial labels heed it; to the others a missing label is an empty map.
         distance: signed distances of the target, (batch, class, *space), as ``distance.signed_distance`` gives
         them; the background may be left out.
-        spacing: voxel size per axis of space, for distances that are computed here; default 1.
+        spacing: voxel size per axis of space, of all cases or of each, for distances that are computed here; default 1.
 
         Returns: a scalar tensor. Raises: InputError if shapes or lengths do not fit.
         """
@@ -88,7 +89,7 @@ def check_maps(
     target: Tensor,
     presence: Tensor | None,
     distance: Tensor | None,
-    spacing: Sequence[float] | None,
+    spacing: Sequence[float] | Sequence[Sequence[float]] | None,
 ) -> Maps:
     """Bring the arguments of a call into one form.
 
@@ -127,11 +128,12 @@ def check_maps(
                     f"expected the target's shape {tuple(target.shape)}",
                 )
             )
-    if spacing is not None and len(spacing) != prediction.ndim - 2:
+    sides = None if spacing is None else np.asarray(spacing, dtype=np.float64)
+    if sides is not None and sides.shape not in ((prediction.ndim - 2,), (batch, prediction.ndim - 2)):
         faults.append(
             Fault(
                 f"loss {loss.name!r}",
-                f"spacing has {len(spacing)} numbers",
+                f"spacing has {sides.shape[-1] if sides.ndim == 1 else sides.shape} numbers",
                 f"expected one per axis of space, {prediction.ndim - 2}",
             )
         )
@@ -143,7 +145,7 @@ def check_maps(
         target.byte() if target.dtype == torch.bool else target,
         presence,
         distance,
-        None if spacing is None else tuple(float(step) for step in spacing),
+        None if sides is None else tuple(map(tuple, np.broadcast_to(sides, (batch, prediction.ndim - 2)).tolist())),
     )
 
 

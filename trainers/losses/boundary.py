@@ -13,10 +13,15 @@ from trainers.losses.base import Loss, Maps
 from trainers.losses.reductions import weighted_mean
 
 
-def batch_distance(maps: Tensor, spacing: Sequence[float] | None = None) -> Tensor:
-    """``signed_distance`` of a batch, (batch, class, *space), computed on the CPU."""
+def batch_distance(maps: Tensor, spacing: Sequence[float] | Sequence[Sequence[float]] | None = None) -> Tensor:
+    """``signed_distance`` of a batch, (batch, class, *space), computed on the CPU.
+
+    spacing: of all cases, or of each.
+    """
     cases = maps.detach().float().cpu().numpy()
-    return torch.from_numpy(np.stack([signed_distance(case, spacing) for case in cases])).to(maps.device)
+    sides = None if spacing is None else np.broadcast_to(np.asarray(spacing), (len(cases), maps.ndim - 2)).tolist()
+    found = [signed_distance(case, None if sides is None else sides[at]) for at, case in enumerate(cases)]
+    return torch.from_numpy(np.stack(found)).to(maps.device)
 
 
 def target_distance(maps: Maps) -> Tensor:

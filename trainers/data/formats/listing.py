@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -18,10 +19,20 @@ Case = TypeVar("Case", bound=CaseInfo)
 
 
 def find_listed(path: Path) -> Path | None:
-    """The file that a list names, or its twin where a volume was packed or unpacked since; None without any."""
-    stem = stem_of(path)
-    twins = [path.with_name(f"{stem}{ending}") for ending in ENDINGS] if stem else []
-    return next((file for file in (path, *twins) if is_file(file)), None)
+    """The file that a list names, or its twin; None without any.
+
+    A twin is a volume that was packed or unpacked since, a path written with Windows' slashes, or the same letters in
+    another Unicode form, as systems write them.
+    """
+    written = str(path)
+    forms = [written, *(unicodedata.normalize(form, written) for form in ("NFC", "NFD"))]
+    forms += [one.replace("\\", "/") for one in forms]
+    for one in map(Path, dict.fromkeys(forms)):
+        stem = stem_of(one)
+        twins = [one.with_name(f"{stem}{ending}") for ending in ENDINGS] if stem else []
+        if found := next((file for file in (one, *twins) if is_file(file)), None):
+            return found
+    return None
 
 
 def is_file(path: Path) -> bool:
@@ -34,13 +45,13 @@ def is_file(path: Path) -> bool:
 
 def ending_of(name: str) -> str:
     """How a file's name ends, ``.nii.gz`` as one."""
-    return next((ending for ending in ENDINGS if name.endswith(ending)), Path(name).suffix)
+    return next((name[-len(one) :] for one in ENDINGS if name.lower().endswith(one)), Path(name).suffix)
 
 
 def can_open(name: str) -> bool:
     """Whether files of this name are read."""
     ending = ending_of(name)
-    return name != ending and (ending in ENDINGS or ending.lower() in SUFFIXES)
+    return name != ending and ending.lower() in READABLE
 
 
 def can_name(case: str) -> bool:

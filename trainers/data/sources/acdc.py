@@ -10,8 +10,9 @@ from typing import Literal
 from pydantic import Field
 
 from trainers.data.formats.case_files import CaseFiles, ScanResult, find_volume
+from trainers.data.geometry.intensity import Intensity
 from trainers.data.geometry.resample import LabelMode
-from trainers.data.sources.volumes import Intensity, Millimetres, VolumeSpec, Voxels
+from trainers.data.sources.volumes import Millimetres, VolumeSpec, Voxels
 from trainers.errors import Fault
 
 PHASES = ("ED", "ES")
@@ -78,7 +79,7 @@ class AcdcSpec(VolumeSpec):
         """Add the labelled frames that ``Info.cfg`` names and whose files are there, and what is missing."""
         config = folder / "Info.cfg"
         try:
-            text = config.read_text(encoding="utf-8", errors="replace")
+            text = config.read_text(encoding="utf-8-sig", errors="replace")
         except OSError:
             remedy = "it says which frames are ED and ES; fetch it again"
             layout.faults.append(Fault(str(config), "missing or unreadable", remedy))

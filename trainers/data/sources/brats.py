@@ -14,18 +14,20 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, field_validator
 
-from trainers.data.base import CaseInfo, Head
+from trainers.data.base import CaseInfo, CaseReport, Head
 from trainers.data.formats.case_files import ENDINGS, CaseFiles, ScanResult, find_volume, stem_of
 from trainers.data.formats.csv import Rows, read_rows
 from trainers.data.formats.listing import first_subjects, is_file, notice_unused, visible
+from trainers.data.geometry.intensity import Intensity
 from trainers.data.geometry.resample import LabelMode
 from trainers.data.sources.declared import ClassSpec, ClassValues
-from trainers.data.sources.volumes import Intensity, Millimetres, Voxels
+from trainers.data.sources.volumes import Millimetres, Voxels
 from trainers.errors import Fault
 
 GRADES = ("HGG", "LGG")
 LABELS = (1, 2, 3, 4)
 """Necrosis, oedema, 2013's non-enhancing core, enhancing core (3 instead of 4 from 2023 on)."""
+ENHANCING_UNTIL_2021 = 4
 OTHER_NAMES = {"t1": ("t1n",), "t1ce": ("t1c",), "t2": ("t2w",), "flair": ("t2f",)}
 """What 2023 calls a modality."""
 SEPARATORS = ("_", "-")
@@ -43,7 +45,7 @@ class SubjectFolder(CaseInfo):
 class BratsSpec(ClassSpec):
     """Tumours of high (HGG) and low grade (LGG); by default the paper's one class, spacing and patch."""
 
-    UNKEYED: ClassVar[frozenset[str]] = frozenset({"root", "grades"})
+    UNKEYED: ClassVar[frozenset[str]] = frozenset({"root", "grades", "tolerance"})
 
     source: Literal["brats"] = "brats"
     root: Path
@@ -83,6 +85,22 @@ class BratsSpec(ClassSpec):
     def background(self) -> tuple[int, ...]:
         """All parts of a tumour are known, those too that no class takes in."""
         return LABELS
+
+    def compare_cases(self, reports: Sequence[CaseReport]) -> list[str]:
+        """Notices where a label value means another thing in the year of these files than in that of the classes."""
+        apart = [name for name, values in self.values.items() if (ENHANCING_UNTIL_2021 in values) != (3 in values)]
+        with_3, with_4 = (sum(value in report.values for report in reports) for value in (3, ENHANCING_UNTIL_2021))
+        if not apart or not with_3:
+            return []
+        asks = ", ".join(f"{name} = {', '.join(map(str, self.values[name]))}" for name in apart)
+        if not with_4:
+            told = f"no label has the value 4, and {with_3} have 3: since 2023 the enhancing core is 3, before it was 4"
+        elif any(4 in report.values and 3 not in report.values for report in reports):
+            told = f"{with_4} labels have the value 4 and {with_3} have 3, as of several years: "
+            told += "the enhancing core is 4 until 2021, 3 since 2023"
+        else:
+            told = "labels have both 3 and 4: 3 is non-enhancing core in 2013, and 4 the resection cavity since 2024"
+        return [f"{self.root}: {told}; data.classes takes {asks}"]
 
     def scan(self) -> ScanResult:
         """Subjects in the order of their names, HGG first where folders say the grade."""

@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from trainers.data.formats.case_files import CaseFiles, ScanResult
+from trainers.data.formats.case_files import CaseFiles, ScanResult, missing
 from trainers.data.formats.csv import Row, Rows, read_rows
 from trainers.data.formats.listing import READABLE, can_name, can_open, find_listed
 from trainers.data.sources.declared import GroupedSpec, GroupNames
@@ -100,8 +100,7 @@ def _find(row: Row, column: str, faults: list[Fault]) -> Path | None:
     path = Path(row.where.rpartition(":")[0]).parent / given
     found = find_listed(path)
     if found is None:
-        remedy = f"{row.where} names it as {column}; paths are relative to the table's folder"
-        faults.append(Fault(str(path), "missing", remedy))
+        faults.append(missing(path, "", f"{row.where} names it as {column}; paths are relative to the table's folder"))
     return found
 
 
@@ -112,6 +111,12 @@ def _mixed_splits(table: Rows) -> list[Fault]:
         Fault(row.where, "split is empty, and given in other rows", "write train or test")
         for row in table.rows
         if given and not row.cells.get("split")
+    ]
+    named = [row for row in table.rows if row.cells.get("subject")]
+    faults += [
+        Fault(row.where, "subject is empty, and given in other rows", "name the subject, or leave the column out")
+        for row in table.rows
+        if named and not row.cells.get("subject")
     ]
     sides: dict[str, str] = {}
     for row in given:

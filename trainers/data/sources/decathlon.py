@@ -14,7 +14,7 @@ from typing import ClassVar, Literal
 from pydantic import Field, model_validator
 
 from trainers.data.base import CaseInfo
-from trainers.data.formats.case_files import CaseFiles, ScanResult
+from trainers.data.formats.case_files import CaseFiles, ScanResult, missing
 from trainers.data.formats.csv import read_rows
 from trainers.data.formats.image2d import SUFFIXES
 from trainers.data.formats.listing import ending_of, find_listed, first_subjects, is_file, notice_unused, visible
@@ -44,7 +44,7 @@ class ListedCase(CaseInfo):
 class DecathlonSpec(GroupedSpec):
     """The training cases of a ``dataset.json``, each a subject of its own unless a table says otherwise."""
 
-    UNKEYED: ClassVar[frozenset[str]] = frozenset({"root", "cases"})
+    UNKEYED: ClassVar[frozenset[str]] = frozenset({"root", "cases", "tolerance"})
 
     source: Literal["decathlon"] = "decathlon"
     root: Path
@@ -184,7 +184,7 @@ class DecathlonSpec(GroupedSpec):
             images = images if any(images[1:]) else images[:1]
         label = find_listed(entry.label)
         layout.faults += [
-            Fault(str(path), "missing; dataset.json asks for it", "fetch it again")
+            missing(path, "dataset.json asks for it", "fetch it again")
             for path, found in zip((*entry.images[: len(images)], entry.label), (*images, label), strict=True)
             if found is None
         ]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -20,22 +19,22 @@ from trainers.data.formats.case_files import CaseFiles, ScanResult
 from trainers.data.formats.image2d import SUFFIXES, Picture, open_picture
 from trainers.data.formats.nifti import NiftiVolume, open_nifti
 from trainers.data.geometry.grid import PatchGrid, Shape, Spacing, bounding_box, box_middle, middle
+from trainers.data.geometry.intensity import Intensity, normalise
 from trainers.data.geometry.resample import LabelMode, resample_image, resample_maps
 from trainers.errors import Fault, InputError
 
 PREPARATION_VERSION = 2
 """Number of the preparation; raise it with every change that makes other voxels from the same files."""
-PERCENTILES = (1, 99)
 PLAUSIBLE_MM = (0.02, 30.0)
 """Sides of a voxel outside of these are taken for a mistake of unit or header."""
-TOO_LARGE = "values too large to be normalised"
 AFFINE_TOLERANCE_MM = 1e-2
 """What rounding in a header may move a corner of the volume by."""
+LABEL_ROUNDING = 1e-2
+"""How far a label's value may be from the whole number that it stands for: a scale in a header rounds it."""
 
 Millimetres = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Voxels = Annotated[int, Field(ge=4)]
 Volume = NiftiVolume | Picture
-Intensity = Literal["zscore", "zscore_nonzero", "clip_zscore", "none"]
 
 
 class VolumeSpec(DataSpec):
@@ -45,7 +44,7 @@ class VolumeSpec(DataSpec):
     view they are 0, the mean after a z-score. Scores are taken in the space of the file.
     """
 
-    UNKEYED: ClassVar[frozenset[str]] = frozenset({"root"})
+    UNKEYED: ClassVar[frozenset[str]] = frozenset({"root", "tolerance"})
 
     root: Path
     """The folder, or the file, that holds the source."""
@@ -63,6 +62,8 @@ class VolumeSpec(DataSpec):
     """How labels are resampled: through signed distances, linearly with a threshold, or to the nearest voxel."""
     may_be_empty: tuple[str, ...] = ()
     """Classes that a case may rightly lack; an empty map of any other class is a fault."""
+    tolerance: Annotated[float, Field(gt=0, allow_inf_nan=False)] = AFFINE_TOLERANCE_MM
+    """How far the headers of a case's files may put a corner apart [mm]. It changes no voxel, and no trial's key."""
 
     @property
     @abstractmethod
@@ -179,13 +180,25 @@ class VolumeSpec(DataSpec):
         except InputError as error:
             return CaseReport(error.faults)
         faults += cut_short(images)
+        remarks = [f"{one.path}: {text}" for one in (*images, label) for text in one.contradictions]
         sides = label.spacing
         if not all(PLAUSIBLE_MM[0] <= side <= PLAUSIBLE_MM[1] for side in sides):
             low, high = PLAUSIBLE_MM
             fault = f"spacing {', '.join(f'{side:g}' for side in sides)} mm, expected {low:g} to {high:g}"
-            faults.append(Fault(str(label.path), fault, "mend its header; units other than mm are not read"))
+            faults.append(Fault(str(label.path), fault, "mend its header: its spacing, or the unit that it states"))
+        image_hash = ""
+        if not faults:
+            channels, wrong = self._read_images(images)
+            faults += wrong
+            image_hash = _hash_of(channels)
+            remarks += [
+                f"{images[0].path}: all voxels of a channel have the same value, {channel.flat[0]:g}"
+                for channel in channels
+                if channel.min() == channel.max()
+            ]
         try:
-            maps = self._maps(label)
+            voxels = self._read_label(label)
+            maps = self._split(voxels)
         except InputError as error:
             return CaseReport((*faults, *error.faults))
         counts = maps.sum(axis=tuple(range(1, maps.ndim)))
@@ -197,9 +210,20 @@ class VolumeSpec(DataSpec):
             return CaseReport(tuple(faults))
         ml = counts * voxel_ml(sides)
         prepared = self._resample(maps, sides, self._grid(label, maps))
-        voxels = prepared.sum(axis=tuple(range(1, prepared.ndim)))
+        volumes = prepared.sum(axis=tuple(range(1, prepared.ndim)))
         found = count_channels(images)
-        return CaseReport((), tuple(ml.tolist()), tuple(voxels.tolist()), label.shape, sides, found)
+        return CaseReport(
+            (),
+            tuple(ml.tolist()),
+            tuple(volumes.tolist()),
+            label.shape,
+            sides,
+            found,
+            values=tuple(value for value in np.unique(voxels).astype(int).tolist() if value),
+            image_hash=image_hash,
+            label_hash=_hash_of([voxels.astype(np.uint8)]) if counts.any() else "",
+            remarks=tuple(remarks),
+        )
 
     def _files(self, info: CaseInfo) -> CaseFiles:
         if isinstance(info, CaseFiles):
@@ -239,7 +263,7 @@ class VolumeSpec(DataSpec):
             )
         # The label and the other channels are told against the first image.
         for other in volumes[1:]:
-            faults += _mismatch(other, volumes[0], "label" if other.path == label else "channel")
+            faults += _mismatch(other, volumes[0], "label" if other.path == label else "channel", self.tolerance)
         if faults:
             raise InputError(faults)
         return volumes
@@ -247,10 +271,7 @@ class VolumeSpec(DataSpec):
     def open_volume(self, path: Path, channels: bool = False) -> Volume:
         """Open a file by its ending; ``channels``: it may hold several."""
         if path.suffix.lower() in SUFFIXES:
-            picture = open_picture(path)
-            if picture.channels and not channels:
-                raise InputError(Fault(str(path), "a label in colours, expected whole numbers", "save it in grey"))
-            return picture
+            return open_picture(path, label=not channels)
         return open_nifti(path, channels=channels and self.allows_channels)
 
     @property
@@ -259,18 +280,39 @@ class VolumeSpec(DataSpec):
         return False
 
     def _maps(self, label: Volume) -> NDArray[np.bool_]:
-        """Read a label's voxels as one map a class, (class, *source).
+        """Read a label's voxels as one map a class, (class, *source); raises as ``_read_label`` does."""
+        return self._split(self._read_label(label))
+
+    def _split(self, voxels: NDArray[Any]) -> NDArray[np.bool_]:
+        return np.stack([np.isin(voxels, values) for values in self.values.values()])
+
+    def _read_label(self, label: Volume) -> NDArray[Any]:
+        """Read a label's voxels (*source), whole numbers up to rounding.
 
         Raises: InputError if it is damaged or has values that were not declared.
         """
         voxels = label.read()
+        if voxels.dtype.kind == "f":
+            rounded = np.rint(voxels)
+            near = np.abs(voxels - rounded) <= LABEL_ROUNDING
+            voxels = np.where(near, rounded, voxels)
         known = sorted({0, *self.background, *(value for values in self.values.values() for value in values)})
         found = np.unique(voxels)
         unknown = [value for value in found.tolist() if value not in known]
         if unknown:
-            shown = ", ".join(f"{value:g}" for value in unknown[:5]) + (" and more" if len(unknown) > 5 else "")
+            shown = ", ".join(f"{value:.9g}" for value in unknown[:5]) + (" and more" if len(unknown) > 5 else "")
             raise InputError(Fault(str(label.path), f"label values {shown}", f"known: {', '.join(map(str, known))}"))
-        return np.stack([np.isin(voxels, values) for values in self.values.values()])
+        return voxels
+
+    def _read_images(self, images: Sequence[Volume]) -> tuple[list[NDArray[np.float32]], list[Fault]]:
+        """All channels as training gets their intensities, and what is wrong with any."""
+        channels, faults = list[NDArray[np.float32]](), list[Fault]()
+        for image in images:
+            try:
+                channels += self._channels(image)
+            except InputError as error:
+                faults.extend(error.faults)
+        return channels, faults
 
     def _grid(self, volume: Volume, maps: NDArray[np.bool_] | None) -> PatchGrid:
         """Where the prepared case lies. maps: of the label; None where there is none to cut about."""
@@ -323,36 +365,7 @@ def encode(maps: NDArray[np.bool_]) -> NDArray[np.unsignedinteger]:
     return codes
 
 
-def normalise(voxels: NDArray[Any], how: Intensity, path: Path) -> NDArray[np.float32]:
-    """One channel's intensities as ``VolumeSpec.intensity`` says.
-
-    Raises: InputError if all voxels that count have one value, or values are beyond what can be squared.
-    """
-    # Beyond what float32 holds, or can square, values become infinite; that is told below, with the file.
-    with np.errstate(over="ignore"):
-        image = voxels.astype(np.float32)
-    if not np.isfinite(image).all():
-        raise InputError(Fault(str(path), TOO_LARGE, "mend the scale in its header"))
-    if how == "none":
-        return image
-    counted = image != 0 if how == "zscore_nonzero" else None
-    if how == "clip_zscore":
-        image = np.clip(image, *np.percentile(image, PERCENTILES)).astype(np.float32)
-    part = image if counted is None else image[counted]
-    with np.errstate(over="ignore", invalid="ignore"):
-        deviation = float(part.std()) if part.size else 0.0
-    if not math.isfinite(deviation):
-        raise InputError(Fault(str(path), TOO_LARGE, "mend the scale in its header"))
-    if deviation == 0:
-        which = "voxels" if counted is None else "voxels that are not 0"
-        raise InputError(Fault(str(path), f"all {which} have the same value", "fetch it again"))
-    scaled = (image - part.mean()) / deviation
-    if counted is not None:
-        scaled[~counted] = 0
-    return np.asarray(scaled, dtype=np.float32)
-
-
-def _mismatch(other: Volume, image: Volume, kind: str) -> list[Fault]:
+def _mismatch(other: Volume, image: Volume, kind: str, tolerance: float) -> list[Fault]:
     if other.shape != image.shape:
         came, wanted = ("×".join(map(str, shape)) for shape in (other.shape, image.shape))
         fault = f"{kind} of shape {came}, expected its image's {wanted}"
@@ -361,10 +374,21 @@ def _mismatch(other: Volume, image: Volume, kind: str) -> list[Fault]:
         return []
     corners = np.array(np.meshgrid(*[(0, side - 1) for side in image.shape])).reshape(3, -1)
     moved = np.abs((other.affine - image.affine)[:3, :3] @ corners + (other.affine - image.affine)[:3, 3:]).max()
-    if moved > AFFINE_TOLERANCE_MM:
+    if moved > tolerance:
         fault = f"{kind}'s affine differs from its image's, by {moved:.3g} mm at a corner"
-        return [Fault(str(other.path), fault, f"compare {image.path.name}")]
+        remedy = (
+            f"compare {image.path.name}; if they do lie together, allow it by data.tolerance (now {tolerance:g} mm)"
+        )
+        return [Fault(str(other.path), fault, remedy)]
     return []
+
+
+def _hash_of(arrays: Sequence[NDArray[Any]]) -> str:
+    """Of voxels and not of bytes: the same image packed otherwise is the same."""
+    digest = hashlib.blake2b(repr([(array.shape, array.dtype.str) for array in arrays]).encode(), digest_size=16)
+    for array in arrays:
+        digest.update(array.tobytes())
+    return digest.hexdigest() if arrays else ""
 
 
 @cache
