@@ -179,7 +179,6 @@ def test_an_absent_table_is_told(tmp_path: Path) -> None:
     [
         ({"groups": []}, "at least 1 item"),
         ({"groups": ["A", "A"]}, "group 'A' is given 2 times"),
-        ({"groups": ["A.B"]}, "group 'A.B', expected letters"),
         ({"classes": {"a": 1, "b": 1}}, "belong to several classes"),
         ({"patch": (16, 16), "spacing": (1, 1, 1)}, "spacing has 3 numbers and patch 2"),
         ({"may_be_empty": ["x"]}, "unknown class 'x' in may_be_empty"),
