@@ -189,5 +189,5 @@ def test_every_source_is_found_by_its_name(name: str) -> None:
 
 
 def test_an_unknown_source_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(ValidationError, match="'phantom', .*'phantom-cardiac', 'acdc'"):
+    with pytest.raises(ValidationError, match=r"'phantom', .*'phantom-cardiac', 'acdc'"):
         TypeAdapter(AnyDataSpec).validate_python({"source": "phantm"})
