@@ -31,6 +31,11 @@ def label(settings: Mapping[str, Any], shown: Iterable[str]) -> str:
     return ", ".join(parts) or "all settings"
 
 
+def counted(number: int, noun: str) -> str:
+    """Write a number with its noun: ``1 trial``, ``2 trials``."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def figure(value: float | None, digits: int = 3) -> str:
     """Write a number to significant digits; a dash where there is none."""
     if value is None or math.isnan(value):

@@ -71,6 +71,13 @@ EpsilonField = Annotated[
 ]
 
 
+def write_eps(eps: Epsilon | dict[str, Epsilon] | None) -> str | dict[str, str] | None:
+    """ε as JSON has it: one text, or one per class; what ``Epsilon.parse`` reads again."""
+    if isinstance(eps, dict):
+        return {name: str(value) for name, value in eps.items()}
+    return None if eps is None else str(eps)
+
+
 def format_epsilon(eps: Any) -> str:
     """One line for a parameter, a table or a legend; per class as ``RV=1e-07, LV=v_hat``."""
     if isinstance(eps, dict):

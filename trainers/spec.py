@@ -14,7 +14,7 @@ from pydantic import BeforeValidator, Field, PlainSerializer, model_validator
 from trainers.augmentation_spec import AugmentSpec
 from trainers.data.base import FrozenSpec, count_maps
 from trainers.data.sources.registry import AnyDataSpec
-from trainers.epsilon import EpsilonField, format_epsilon
+from trainers.epsilon import EpsilonField, format_epsilon, write_eps
 from trainers.losses.parameter_types import wanted_instead
 from trainers.losses.taxonomy import TAXONOMY, LossEntry, Phi
 from trainers.networks import NetworkSpec
@@ -112,7 +112,8 @@ class LossSpec(FrozenSpec):
 
     terms: tuple[TermSpec, ...] = Field(min_length=1)
     phi: Phi | None = None
-    eps: EpsilonField | dict[str, EpsilonField] | None = None
+    # One serialiser for the whole field: that of a union takes the first member for any value, a mapping too.
+    eps: Annotated[EpsilonField | dict[str, EpsilonField] | None, PlainSerializer(write_eps)] = None
 
     @model_validator(mode="before")
     @classmethod
@@ -295,6 +296,9 @@ class TrialSpec(FrozenSpec):
 
     def _body(self, *left_out: str) -> dict[str, Any]:
         body = self.model_dump(mode="json", exclude=set(left_out))
+        if isinstance(self.loss.eps, dict):
+            # The text that keys were made of before JSON had the mapping itself; they must not change.
+            body["loss"]["eps"] = str(self.loss.eps)
         for field in self.data.unkeyed:
             body["data"].pop(field, None)
         for field in self.protocol.added_defaults:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import Any
 
-from analysis.formatting import SIGNS, crossing_text, figure, fixed, label, tally, varying
+from analysis.formatting import SIGNS, counted, crossing_text, figure, fixed, label, tally, varying
 from analysis.outcomes import NOT_TOLD, Outcome, failure_outcome
 from analysis.tables import DONE, StudyTables, is_partial
 
@@ -129,7 +129,8 @@ def _counts(tables: StudyTables) -> list[str]:
     if trials.empty:
         return ["No trial has ended yet, so nothing can be said."]
     done = int((trials["state"] == DONE).sum())
-    text = f"{len(trials)} trials in {trials['cell'].nunique()} cells: {done} done, {len(trials) - done} failed"
+    text = f"{counted(len(trials), 'trial')} in {counted(trials['cell'].nunique(), 'cell')}: "
+    text += f"{done} done, {len(trials) - done} failed"
     diverged = sum(
         failure_outcome(reason) is Outcome.DIVERGED for reason in trials.loc[trials["state"] != DONE, "reason"]
     )

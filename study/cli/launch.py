@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -65,6 +66,8 @@ def launch(
         show_json(vars(ended))
     elif not quiet:
         _say_what_became(ended, places, _store_option(store, storage))
+    if ended.stopped:
+        click.echo(f"interrupted; launch {ended.study} again to go on, its trials keep their checkpoints", err=True)
     if ended.troubled:
         click.echo(
             f"warning: the tracking store did not take everything ({ended.troubled}); "
@@ -173,7 +176,7 @@ def _launch_elsewhere(
     if as_json:
         show_json({"study": spec.name, "id": begun.id, "where": begun.where})
     elif not quiet:
-        option = f" --address {address}" if is_job_server(address) else ""
+        option = f" --address {shlex.quote(str(address))}" if is_job_server(address) else ""
         click.echo(
             f"{spec.name}: {begun.where}\nfollow it with dicestudy logs {spec.name}{option} --follow, "
             f"ask with dicestudy status {spec.name}{option}, end it with dicestudy stop {spec.name}{option}"
@@ -213,4 +216,5 @@ def status_line(entry: dict[str, Any]) -> str:
 
 
 def _store_option(store: str | None, storage: str | None) -> str:
-    return (f" --store {store}" if store else "") + (f" --storage {storage}" if storage else "")
+    given = (("--store", store), ("--storage", storage))
+    return "".join(f" {option} {shlex.quote(place)}" for option, place in given if place)

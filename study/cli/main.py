@@ -12,6 +12,7 @@ import click
 from study.cli.launch import launch, logs, status, stop, sync
 from study.cli.options import (
     Faces,
+    echo_many,
     load_study,
     places_of,
     quiet_anyway,
@@ -53,7 +54,7 @@ def init(preset: str, output: str, quiet: bool) -> None:
     if path.exists():
         raise InputError(Fault(output, "exists already", "remove it, or choose another name with -o"))
     try:
-        path.write_text(text)
+        path.write_text(text, encoding="utf-8")
     except OSError as error:
         raise InputError(Fault(output, f"cannot be written: {error.strerror}", "choose another place")) from None
     if not quiet:
@@ -74,10 +75,8 @@ def check(study: str, as_json: bool, quiet: bool) -> None:
     if as_json:
         show_json(found)
     else:
-        for fault in found["faults"]:
-            click.echo(f"error: {Fault(fault['file'], fault['fault'], fault['remedy'])}", err=True)
-        for notice in found["notices"]:
-            click.echo(f"note: {notice}", err=True)
+        echo_many([f"error: {Fault(fault['file'], fault['fault'], fault['remedy'])}" for fault in found["faults"]])
+        echo_many([f"note: {notice}" for notice in found["notices"]])
         if found["ok"] and not quiet:
             click.echo(check_text(found["statistics"]))
     if not found["ok"]:
@@ -213,7 +212,8 @@ def predict(
     from study.commands.predict import predict as run
     from study.execution.progress import step_bar
 
-    cases = [[Path(name) for name in image.split(",")] for image in images]
+    # A file whose name holds a comma is itself.
+    cases = [[Path(image)] if Path(image).exists() else list(map(Path, image.split(","))) for image in images]
     with step_bar("predicting", quiet or as_json) as bar:
         places = places_of(store, storage)
         found = run(study_name(study), trial, cases, writable(output, folder=True), places, device, bar)

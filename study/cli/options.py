@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
+import re
+import stat
 import sys
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import urlsplit
 
 import click
 
 from study.commands.registry import ANSWERS
+from study.storage.tracking_uri import TrackingUri, mask_secrets
 from trainers.errors import DicestudyError, Fault, InputError
 
 if TYPE_CHECKING:
     from study.config.spec import StudySpec
     from study.storage.locations import Places
+
+MOST_OF_A_KIND = 20
+"""Messages of one kind that are shown; a table of a thousand rows has one cause."""
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -24,16 +32,20 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 class Faces(click.Group):
     """Commands whose errors are read by people: one line a fault, no traceback, the exit code of the error."""
 
+    def main(self, *arguments: Any, **options: Any) -> Any:
+        """Run the command on an output that takes every character, its help included."""
+        replace_unknown_characters()
+        return super().main(*arguments, **options)
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; exit 1 if it failed, 2 if the input was wrong."""
         try:
             return super().invoke(ctx)
         except InputError as error:
-            for fault in error.faults:
-                click.echo(f"error: {fault}", err=True)
+            echo_many([f"error: {fault}" for fault in error.faults])
             ctx.exit(error.exit_code)
         except DicestudyError as error:
-            click.echo(f"error: {error}", err=True)
+            click.echo(mask_secrets(f"error: {error}"), err=True)
             ctx.exit(error.exit_code)
         except OSError as error:
             if isinstance(error, BrokenPipeError):
@@ -43,6 +55,47 @@ class Faces(click.Group):
             place = f"{error.filename}: " if error.filename else ""
             click.echo(f"error: {place}{error.strerror or error}", err=True)
             ctx.exit(1)
+
+
+def replace_unknown_characters() -> None:
+    """Let the output be UTF-8 where it is a file, and show a terminal ``?`` for what its encoding lacks."""
+    for stream in (sys.stdout, sys.stderr):
+        if not isinstance(stream, io.TextIOWrapper):
+            continue  # a test's own
+        try:
+            is_file = stat.S_ISREG(os.fstat(stream.fileno()).st_mode)
+        except OSError:
+            continue
+        if is_file:
+            stream.reconfigure(encoding="utf-8")
+        stream.reconfigure(errors="replace")
+
+
+def echo_many(lines: Sequence[str]) -> None:
+    """Print messages to stderr without secrets, of each kind at most ``MOST_OF_A_KIND`` and how many more there are."""
+    seen: Counter[str] = Counter()
+    for line in lines:
+        kind = _kind_of(line)
+        seen[kind] += 1
+        if seen[kind] <= MOST_OF_A_KIND:
+            click.echo(mask_secrets(line), err=True)
+    for kind, count in seen.items():
+        if count > MOST_OF_A_KIND:
+            click.echo(
+                f"… and {count - MOST_OF_A_KIND:,} more of {count:,} such as: {_ending(kind)}; "
+                "dicestudy check STUDY --json lists all",
+                err=True,
+            )
+
+
+def _kind_of(line: str) -> str:
+    """The message without its place, names and numbers."""
+    message = line.partition(": ")[2].partition(": ")[2] or line
+    return re.sub(r"'[^']*'|\S*[/\\]\S*|\d+(?:[.,]\d+)*", "…", message)
+
+
+def _ending(kind: str) -> str:
+    return kind if len(kind) <= 120 else kind[:119] + "…"
 
 
 def with_places(command: Command) -> Command:
@@ -87,7 +140,7 @@ def places_of(store: str | None, storage: str | None) -> Places:
     """Where records are, by options, environment or default. Raises: InputError for a password among the options."""
     from study.storage.locations import Places
 
-    if store and urlsplit(store).password:
+    if store and TrackingUri(store).has_secret:
         raise InputError(
             Fault(
                 "--store",
@@ -152,4 +205,6 @@ def show_map(found: Any, output: Path | None, as_json: bool) -> None:
 
 def show_json(value: Any) -> None:
     """Print JSON."""
-    click.echo(json.dumps(value, indent=1, allow_nan=False, ensure_ascii=False))
+    # Where the output cannot take every character, JSON has a spelling for it that loses nothing.
+    encoding = (getattr(sys.stdout, "encoding", None) or "utf-8").lower().replace("_", "-")
+    click.echo(json.dumps(value, indent=1, allow_nan=False, ensure_ascii=encoding not in ("utf-8", "utf8")))

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from analysis.formatting import counted
 from analysis.report.terminal import columns
 from study.config.load import load
 from study.config.search_space import enumerate_trials, representative_trials
@@ -73,8 +74,8 @@ def check_text(figures: dict[str, Any]) -> str:
     """The statistics of ``check_study`` for people."""
     groups = ", ".join(f"{name} {count}" for name, count in figures["groups"].items())
     lines = [
-        f"{figures['trials']} trials in {figures['cells']} cells",
-        f"{figures['cases']} cases of {figures['subjects']} subjects: {groups}",
+        f"{counted(figures['trials'], 'trial')} in {counted(figures['cells'], 'cell')}",
+        f"{counted(figures['cases'], 'case')} of {counted(figures['subjects'], 'subject')}: {groups}",
         f"voxels {_span(figures['spacing_mm'])} mm, images {_span(figures['size_voxels'])} voxels",
         "",
     ]

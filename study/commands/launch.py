@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from types import FrameType
 
+from analysis.formatting import counted
 from study.commands.sync import StudySync
 from study.config.search_space import TrialMaker
 from study.config.spec import ResourceSpec, StudySpec
@@ -25,6 +26,7 @@ from study.planning.plan import Plan, make_plan
 from study.storage.folders import STOP_FILE, Storage
 from study.storage.locations import Places
 from study.storage.study_record import write_study_record
+from study.storage.tracking_uri import TrackingUri
 from study.tracking.background import BackgroundSync
 from study.tracking.client import STORE_ERRORS, require_places
 from trainers.errors import DicestudyError, Fault, InputError
@@ -104,7 +106,7 @@ def launch(
         try:
             return _Launch(plan, places, failed, quiet, require_lease).run(engine)
         except STORE_ERRORS as error:
-            text = str(error).splitlines()[0]
+            text = TrackingUri(places.store).clean(str(error)).splitlines()[0]
             raise DicestudyError(f"the tracking store stopped answering: {text}; launch again to go on") from error
 
 
@@ -236,7 +238,7 @@ class _Launch:
 
 def _words_of(plan: Plan) -> str:
     if not plan.is_search:
-        return f"{len(plan.trials)} trials in {plan.cells} cells, {len(plan.to_run)} to run"
+        return f"{counted(len(plan.trials), 'trial')} in {counted(plan.cells, 'cell')}, {len(plan.to_run)} to run"
     return f"{plan.study.search.strategy} search over up to {plan.total} trials, {len(plan.results)} of them over"
 
 

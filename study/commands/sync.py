@@ -11,6 +11,7 @@ from study.config.spec import StudySpec
 from study.planning.plan import Plan
 from study.storage.locations import Places
 from study.storage.study_record import read_members, read_study
+from study.storage.tracking_uri import TrackingUri
 from study.tracking.client import STORE_ERRORS, require_places
 from study.tracking.delivery import Delivery
 from study.tracking.saved_views import views_of
@@ -54,10 +55,10 @@ class StudySync:
                 self.tracker.end(self.tracker.summary, ending, reason)
                 StudyResults(plan.study.name, self.places).keep(found)
             except InputError as error:
-                return str(error).splitlines()[0]
+                return TrackingUri(self.places.store).clean(str(error)).splitlines()[0]
             except (*STORE_ERRORS, OSError) as error:
                 if pause is None:
-                    return str(error).splitlines()[0]
+                    return TrackingUri(self.places.store).clean(str(error)).splitlines()[0]
                 time.sleep(pause)
             else:
                 break

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 
 from study.config.spec import StudySpec
 from study.storage.locations import Places
+from study.storage.tracking_uri import TrackingUri
 from trainers.atomic_files import write_text_whole
 from trainers.errors import DicestudyError, Fault, InputError
 from trainers.locks import is_written
@@ -209,7 +210,7 @@ def _require_absolute(study: StudySpec, places: Places) -> None:
         for name, path in paths.items()
         if not path.is_absolute()
     ]
-    if places.store_given and "@" in places.store:
+    if places.store_given and TrackingUri(places.store).has_secret:
         faults.append(
             Fault(
                 "store",

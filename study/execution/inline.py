@@ -9,6 +9,7 @@ from typing import Any
 from study.execution.engine import Event, Node, RunContext
 from study.execution.trial_source import TrialSource
 from trainers.data.prepared.write import Work, one_by_one
+from trainers.spec import TrialSpec
 
 
 class _BehindError(BaseException):
@@ -47,8 +48,9 @@ class InlineEngine:
                     raise _BehindError
 
             with suppress(_BehindError):
+                # The same bytes as an actor of Ray gets: what does not survive the way shows here too.
                 work(
-                    spec,
+                    TrialSpec.model_validate_json(spec.model_dump_json()),
                     context.storage,
                     tell=tell,
                     complain=lambda why, key=spec.key: context.listen(Event("waits", key, why)),  # type: ignore[misc]

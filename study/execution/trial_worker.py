@@ -21,6 +21,10 @@ STORAGE_PATIENCE, STORAGE_PAUSE = 180.0, 5.0
 """Seconds for which a storage that is full or away is waited for, and between two tries."""
 
 
+FIRST_SILENCE = 30.0
+"""Seconds between the first two words that a trial waits; each further silence doubles the time waited."""
+
+
 def work(
     spec: TrialSpec,
     storage: Storage,
@@ -36,7 +40,7 @@ def work(
     Raises: OSError after ``STORAGE_PATIENCE``, BusyError and whatever else is the machine's fault, so that the
     engine tries again.
     """
-    last_good = time.monotonic()
+    last_good = next_word = time.monotonic()
 
     def tell_on(record: dict[str, Any]) -> None:
         nonlocal last_good
@@ -50,7 +54,10 @@ def work(
             if time.monotonic() - last_good > STORAGE_PATIENCE:
                 raise
             place = f"{error.filename}: " if error.filename else ""
-            complain(f"waits for the storage: {place}{error.strerror or error}")
+            if time.monotonic() >= next_word:
+                complain(f"waits for the storage: {place}{error.strerror or error}")
+                waited = time.monotonic() - last_good
+                next_word = time.monotonic() + max(FIRST_SILENCE, waited)
             time.sleep(STORAGE_PAUSE)
 
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, fields, replace
 from multiprocessing import get_context
 from typing import Any, Literal
 
+from analysis.formatting import counted
 from study.config.spec import StudySpec
 from study.execution.resources import local_gpus
 from study.planning.data import inspect_data, open_data
@@ -106,8 +107,8 @@ def forecast(
 def forecast_text(found: Mapping[str, Any]) -> str:
     """The forecast for people."""
     lines = [
-        f"{found['trials']} trials in {found['cells']} cells: {found['done']} done, {found['failed']} failed, "
-        f"{found['to_run']} to run",
+        f"{counted(found['trials'], 'trial')} in {counted(found['cells'], 'cell')}: "
+        f"{found['done']} done, {found['failed']} failed, {found['to_run']} to run",
     ]
     at_once = f"{found['concurrent']} at once, limited by {found['limited_by']}"
     if found["trials_per_gpu"]:

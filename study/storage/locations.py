@@ -6,10 +6,18 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from study.storage.folders import Storage
+from study.storage.folders import Storage, is_writable
 
 HOME = Path("dicestudy-data")
 """Default folder, under the working directory."""
+
+
+def _default_store(storage: Path) -> str:
+    """The SQLite file under the working directory; on the storage where that directory has none and takes none."""
+    file = HOME / "mlflow.db"
+    if not file.exists() and not is_writable(HOME):
+        file = storage / "mlflow.db"
+    return f"sqlite:///{file.resolve()}"
 
 
 @dataclass(frozen=True)
@@ -29,9 +37,11 @@ class Places:
         """Arguments win over ``DICESTUDY_STORE`` and ``DICESTUDY_STORAGE``, these over the defaults."""
         root = storage or os.environ.get("DICESTUDY_STORAGE")
         uri = store or os.environ.get("DICESTUDY_STORE")
-        return cls(
-            uri or f"sqlite:///{(HOME / 'mlflow.db').resolve()}", Storage(Path(root or HOME)), bool(uri), bool(root)
-        )
+        # A shell leaves the ~ of --storage=~/x alone.
+        folder = Path(root or HOME).expanduser()
+        if uri and uri.startswith("sqlite:///~"):
+            uri = f"sqlite:///{Path(uri.removeprefix('sqlite:///')).expanduser()}"
+        return cls(uri or _default_store(folder), Storage(folder), bool(uri), bool(root))
 
     @property
     def artifacts(self) -> Path:

@@ -7,7 +7,6 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
 # Before mlflow is imported: a study reports to its own store alone, and an address that does not answer
 # shall not be asked for minutes.
@@ -24,6 +23,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from study.storage.folders import UnknownStudyError, is_writable
 from study.storage.locations import Places
+from study.storage.tracking_uri import TrackingUri
 from trainers.errors import Fault, InputError
 
 STORE_ERRORS = (MlflowException, SQLAlchemyError)
@@ -63,7 +63,9 @@ def require_store(store: str) -> None:
 
     Raises: InputError if not, within seconds.
     """
-    scheme = urlsplit(store).scheme
+    uri = TrackingUri(store)
+    uri.require_readable()
+    scheme = uri.scheme
     try:
         if scheme == "sqlite":
             if not is_writable(Path(store.removeprefix("sqlite:///")).parent):
@@ -74,10 +76,10 @@ def require_store(store: str) -> None:
             _require_database(store)
         else:
             known = "sqlite:///FILE, postgresql://…, http://…"
-            raise InputError(Fault(store or "store", f"unknown kind of store {scheme!r}, known: {known}", REMEDY))
+            raise InputError(Fault(str(uri) or "store", f"unknown kind of store {scheme!r}, known: {known}", REMEDY))
     except ImportError as error:
         missing = f"its driver is not installed: {error}"
-        raise InputError(Fault(without_password(store), missing, "pip install 'dicestudy[postgres]'")) from None
+        raise InputError(Fault(str(uri), missing, "pip install 'dicestudy[postgres]'")) from None
     except OSError as error:
         raise SilentStoreError(_silence(store, error)) from None
 
@@ -115,31 +117,39 @@ def all_runs(client: MlflowClient, experiment: str, where: str) -> Iterator[Any]
 
 
 def _silence(store: str, error: Exception) -> Fault:
-    text = str(error).splitlines()[0]
-    return Fault(without_password(store), f"the tracking store does not answer: {text}", REMEDY)
-
-
-def without_password(store: str) -> str:
-    """The address as it may be shown."""
-    parts = urlsplit(store)
-    if parts.password is None:
-        return store
-    return urlunsplit(parts._replace(netloc=parts.netloc.replace(f":{parts.password}@", ":***@")))
-
-
-def without_credentials(store: str) -> str:
-    """The address without a user and a password, as a link may have it."""
-    parts = urlsplit(store)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+    uri = TrackingUri(store)
+    text = uri.clean((str(error) or type(error).__name__).splitlines()[0])
+    return Fault(str(uri), f"the tracking store does not answer: {text}", REMEDY)
 
 
 def _require_http(store: str) -> None:
+    # What MLflow's client will ask, as it will ask it: behind a log-in or a proxy, /health says nothing of that.
     import requests
+    from mlflow.utils.credentials import get_default_host_creds
+    from mlflow.utils.rest_utils import http_request
 
     try:
-        requests.get(store.rstrip("/") + "/health", timeout=SECONDS_TO_ANSWER).raise_for_status()
-    except requests.RequestException as error:
-        raise OSError(f"{type(error).__name__}") from None
+        answer = http_request(
+            get_default_host_creds(store),
+            "/api/2.0/mlflow/experiments/search",
+            "POST",
+            max_retries=0,
+            timeout=SECONDS_TO_ANSWER,
+            raise_on_status=False,
+            json={"max_results": 1},
+        )
+    except (requests.RequestException, MlflowException) as error:
+        raise OSError(type(error.__cause__ or error).__name__) from None
+    if answer.status_code in (requests.codes.unauthorized, requests.codes.forbidden):
+        raise InputError(
+            Fault(
+                str(TrackingUri(store)),
+                f"the tracking server refuses the log-in (HTTP {answer.status_code})",
+                "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN",
+            )
+        )
+    if answer.status_code != requests.codes.ok:
+        raise OSError(f"HTTP {answer.status_code}")
 
 
 def _require_database(store: str) -> None:

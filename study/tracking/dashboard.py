@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 
 from study.storage.locations import Places
+from study.storage.tracking_uri import TrackingUri
 from study.tracking.saved_views import view_path
 from trainers.errors import DicestudyError, Fault, InputError
 
@@ -22,10 +23,9 @@ def serve_dashboard(places: Places, host: str, port: int, say: Callable[[str], N
 
     Raises: InputError if the store does not answer or the port is taken.
     """
-    if places.store.startswith("http"):
-        from study.tracking.client import without_credentials
-
-        say(f"the store is a server already: {_links(without_credentials(places.store).rstrip('/'), places)}")
+    uri = TrackingUri(places.store)
+    if uri.is_server:
+        say(f"the store is a server already: {_links(uri.without_credentials.rstrip('/'), places)}")
         return
     links = _links(f"http://{host}:{port}", places)
     with socket.socket() as probe:

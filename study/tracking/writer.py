@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from mlflow import MlflowClient
-from mlflow.entities import Metric, Param, Run, RunTag
+from mlflow.entities import Experiment, Metric, Param, Run, RunTag, ViewType
 
 from study.config.trial_params import Value
 from study.tracking.client import all_runs, open_client
@@ -39,6 +39,7 @@ from study.tracking.schema import (
     VERSION,
     VIEW_NAMES,
 )
+from trainers.errors import Fault, InputError
 
 
 @dataclass
@@ -212,6 +213,7 @@ class MlflowTracker:
     def _experiment(self, artifact_root: Path) -> str:
         known = self.client.get_experiment_by_name(self.study)
         if known is not None:
+            self._require_ours(known)
             if known.lifecycle_stage == "deleted":
                 self.client.restore_experiment(known.experiment_id)
             return str(known.experiment_id)
@@ -219,7 +221,24 @@ class MlflowTracker:
         place = None if self.client.tracking_uri.startswith("http") else artifact_root.resolve().as_uri()
         with contextlib.suppress(OSError):
             artifact_root.mkdir(parents=True, exist_ok=True)
-        return str(self.client.create_experiment(self.study, artifact_location=place))
+        ours = {STUDY: self.study}
+        return str(self.client.create_experiment(self.study, artifact_location=place, tags=ours))
+
+    def _require_ours(self, known: Experiment) -> None:
+        """See that an experiment of the study's name is a study's. Raises: InputError if another tool made it."""
+        if {STUDY, DESIGN} & set(known.tags):
+            return
+        everything = [known.experiment_id], "", ViewType.ALL
+        runs = self.client.search_runs(*everything, max_results=1)
+        if not runs or self.client.search_runs(everything[0], f"tags.`{KIND}` != ''", ViewType.ALL, max_results=1):
+            return
+        raise InputError(
+            Fault(
+                f"experiment {self.study}",
+                "the tracking store has one of this name with runs that are no study's",
+                "give the study another name, or another store with --store or DICESTUDY_STORE",
+            )
+        )
 
 
 def _tracked(run: Run) -> TrackedRun:

@@ -5,7 +5,7 @@ import re
 from mlflow import MlflowClient
 
 from study.commands.report import report
-from study.tracking.client import without_credentials
+from study.storage.tracking_uri import TrackingUri
 from study.tracking.dashboard import DEFAULT_ADDRESS
 from study.tracking.reader import experiment_id
 
@@ -36,5 +36,5 @@ def test_chosen_cases_are_drawn_on_the_page_and_as_files(finished):
 
 
 def test_a_link_holds_no_password():
-    assert without_credentials("https://user:secret@host:5000/mlflow") == "https://host:5000/mlflow"
-    assert without_credentials("http://host") == "http://host"
+    assert TrackingUri("https://user:secret@host:5000/mlflow").without_credentials == "https://host:5000/mlflow"
+    assert TrackingUri("http://host").without_credentials == "http://host"
