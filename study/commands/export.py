@@ -74,7 +74,7 @@ def _trials_of(cell: str, study: str, storage: Storage, places: Places) -> list[
     return found
 
 
-def _space(spec: TrialSpec) -> dict[str, Any]:
+def _space(spec: TrialSpec) -> dict[str, object]:
     terms = [
         {"name": term.name, **({"weight": term.weight} if term.weight != 1 else {}), **_parameters(term.parameters)}
         for term in spec.loss.terms
@@ -95,7 +95,7 @@ def _eps(eps: Epsilon | Mapping[str, Epsilon] | None) -> Any:
     return str(eps)
 
 
-def _row(entry: Mapping[str, Any]) -> dict[str, Any]:
+def _row(entry: Mapping[str, Any]) -> dict[str, object]:
     row = {name: entry[name] for name in ("rank", "cell", "score", "p", "differs_from_first", "n") if name in entry}
     row |= entry["params"]
     for name, values in entry["metrics"].items():

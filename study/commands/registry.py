@@ -9,7 +9,9 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
+
+from trainers.losses.taxonomy import Category
 
 GOAL_NAMES = ("ignore", "empty", "dice")
 """Of ``analysis.results.ranking.GOALS``."""
@@ -101,7 +103,11 @@ ANSWERS = {
                     example="dsc.A.tumor",
                 ),
                 WHERE,
-                Option("family", "Only losses of a category, such as region; dicestudy losses lists them."),
+                Option(
+                    "family",
+                    "Only losses of a category, such as region; dicestudy losses lists them.",
+                    choices=get_args(Category),
+                ),
                 Option(
                     "pareto",
                     "The front of two metrics or more, such as dsc.A.tumor,dsc.B.tumor.",

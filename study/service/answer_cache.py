@@ -45,7 +45,7 @@ CACHE_POLICIES = {
 
 
 @dataclass
-class Answer:
+class CachedAnswer:
     """An answer as it is sent. verified: when it was last known to be true, in seconds since 1970; took: to find it."""
 
     body: bytes
@@ -67,10 +67,10 @@ class AnswerCache:
 
     def __init__(self, pools: dict[str, WorkerPool]) -> None:
         self._pools = pools
-        self._kept: OrderedDict[str, Answer] = OrderedDict()
-        self._looks: dict[str, tuple[float, asyncio.Task[Answer]]] = {}
+        self._kept: OrderedDict[str, CachedAnswer] = OrderedDict()
+        self._looks: dict[str, tuple[float, asyncio.Task[CachedAnswer]]] = {}
 
-    async def ask(self, task: str, study: str = "", **arguments: Any) -> Answer:
+    async def ask(self, task: str, study: str = "", **arguments: Any) -> CachedAnswer:
         """The answer to a question. Raises: Problem."""
         policy, question = CACHE_POLICIES[task], json.dumps([task, study, arguments], sort_keys=True)
         kept = self._kept.get(question)
@@ -96,8 +96,8 @@ class AnswerCache:
             del self._kept[question]
 
     async def _wait(
-        self, look: asyncio.Task[Answer], patience: float, kept: Answer | None, policy: CachePolicy
-    ) -> Answer:
+        self, look: asyncio.Task[CachedAnswer], patience: float, kept: CachedAnswer | None, policy: CachePolicy
+    ) -> CachedAnswer:
         try:
             # Shielded: others wait for the same look, and the next request finds its answer.
             return await asyncio.wait_for(asyncio.shield(look), max(patience, 0))
@@ -113,7 +113,7 @@ class AnswerCache:
 
     def _look(
         self, policy: CachePolicy, question: str, task: str, study: str, arguments: dict[str, Any]
-    ) -> tuple[float, asyncio.Task[Answer]]:
+    ) -> tuple[float, asyncio.Task[CachedAnswer]]:
         if question not in self._looks:
             look = asyncio.create_task(self._find(policy, question, task, study, arguments))
             # Its end is heard even where nobody waits for it any more.
@@ -123,7 +123,7 @@ class AnswerCache:
 
     async def _find(
         self, policy: CachePolicy, question: str, task: str, study: str, arguments: dict[str, Any]
-    ) -> Answer:
+    ) -> CachedAnswer:
         kept, begun = self._kept.get(question), time.monotonic()
         known = {"known": kept.version} if kept is not None and kept.version else {}
         try:
@@ -133,7 +133,7 @@ class AnswerCache:
                 kept.verified, kept.looked, kept.took = now, time.monotonic(), took
                 return kept
             about = reply.about
-            found = Answer(
+            found = CachedAnswer(
                 reply.body, about.get("version", ""), about.get("total"), now, now, time.monotonic(), about["seconds"]
             )
             if self._is_current(question):
@@ -152,7 +152,7 @@ class AnswerCache:
     def _is_current(self, question: str) -> bool:
         return question in self._looks and self._looks[question][1] is asyncio.current_task()
 
-    def _keep(self, question: str, answer: Answer) -> None:
+    def _keep(self, question: str, answer: CachedAnswer) -> None:
         self._kept[question] = answer
         self._kept.move_to_end(question)
         while len(self._kept) > MOST_KEPT or (

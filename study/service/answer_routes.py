@@ -12,10 +12,9 @@ from urllib.parse import urlencode
 from fastapi import Path, Query, Request
 from starlette.responses import Response
 
-from study.commands.registry import MAX_PAGE_SIZE, MAX_TOP, Option
-from study.commands.registry import Answer as AnswerRow
+from study.commands.registry import MAX_PAGE_SIZE, MAX_TOP, Answer, Option
 from study.service import schemas
-from study.service.answer_cache import Answer, AnswerCache
+from study.service.answer_cache import AnswerCache, CachedAnswer
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 """Of a study's name, as its file has it."""
@@ -32,12 +31,16 @@ Offset = Annotated[int, Query(ge=0, le=10**9, description="How many to leave out
 Limit = Annotated[int, Query(ge=1, le=MAX_PAGE_SIZE, description="How many at most.")]
 
 
-def answer_endpoint(row: AnswerRow) -> Callable[..., Awaitable[Response]]:
+def answer_endpoint(row: Answer) -> Callable[..., Awaitable[Response]]:
     """The function that answers requests for ``row``; its signature has the row's options as query parameters."""
 
     async def endpoint(request: Request, name: str, **options: Any) -> Response:
         found = await cache_of(request).ask(row.name, name, **options)
-        return show(request, found, options["offset"], options["limit"]) if row.paged else show(request, found)
+        return (
+            show_answer(request, found, options["offset"], options["limit"])
+            if row.paged
+            else show_answer(request, found)
+        )
 
     keyword = inspect.Parameter.KEYWORD_ONLY
     parameters = [
@@ -59,7 +62,7 @@ def answer_endpoint(row: AnswerRow) -> Callable[..., Awaitable[Response]]:
     return endpoint
 
 
-def answer_schema(row: AnswerRow) -> Any:
+def answer_schema(row: Answer) -> Any:
     """The type of ``row``'s body in the description."""
     shape: Any = getattr(schemas, row.schema)
     return list.__class_getitem__(shape) if row.many else shape
@@ -80,7 +83,7 @@ def _query(option: Option) -> Any:
     return Annotated[str | None, query] if option.default is None else Annotated[str, query]
 
 
-def show(request: Request, answer: Answer, offset: int | None = None, limit: int = 0) -> Response:
+def show_answer(request: Request, answer: CachedAnswer, offset: int | None = None, limit: int = 0) -> Response:
     """Send an answer with its age and tag, and of a page the number of entries and a link to the next."""
     headers = {
         "ETag": answer.tag,

@@ -12,8 +12,8 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from study.commands.registry import ANSWERS
 from study.config.messages import unknown
-from study.service.answer_cache import Answer, have_done, uninterrupted
-from study.service.answer_routes import Limit, Name, Offset, answer_endpoint, answer_schema, cache_of, show
+from study.service.answer_cache import CachedAnswer, have_done, uninterrupted
+from study.service.answer_routes import Limit, Name, Offset, answer_endpoint, answer_schema, cache_of, show_answer
 from study.service.event_stream import Streams
 from study.service.openapi import EXAMPLE_FILE, HEADERS, PAGED, answers
 from study.service.problem_details import Problem
@@ -64,8 +64,8 @@ async def studies(request: Request, offset: Offset = 0, limit: Limit = 100) -> R
     found = await cache_of(request).ask("studies")
     every = json.loads(found.body)
     body = json.dumps(every[offset : offset + limit], ensure_ascii=False).encode()
-    page = Answer(body, "", len(every), found.read, found.verified, found.looked, found.took)
-    return show(request, page, offset, limit)
+    page = CachedAnswer(body, "", len(every), found.read, found.verified, found.looked, found.took)
+    return show_answer(request, page, offset, limit)
 
 
 @router.post(
@@ -119,7 +119,7 @@ async def post(
 )
 async def status(request: Request, name: Name) -> Response:
     """Where a study stands: counts, time left [s], failures with reasons."""
-    return show(request, await cache_of(request).ask("status", name))
+    return show_answer(request, await cache_of(request).ask("status", name))
 
 
 @router.get(

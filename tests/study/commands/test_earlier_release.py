@@ -34,6 +34,17 @@ def test_no_trial_of_an_earlier_release_is_trained_again(continued):
         assert again.read_bytes() == path.read_bytes()
 
 
+def of_then(answer, then):
+    """The part of an answer that the earlier release gave: settings that were added since stand beside it."""
+    if isinstance(then, dict):
+        return {key: of_then(answer[key], value) for key, value in then.items()}
+    if isinstance(then, list):
+        assert len(answer) == len(then)
+        return [of_then(entry, value) for entry, value in zip(answer, then, strict=True)]
+    return answer
+
+
 @pytest.mark.parametrize(("name", "ask"), [("best", best), ("table", table), ("map", transition_map)])
 def test_answers_are_those_of_the_earlier_release(continued, name, ask):
-    assert json.loads(json.dumps(ask("earlier", places=continued[1]))) == ANSWERS[name]
+    answer = json.loads(json.dumps(ask("earlier", places=continued[1])))
+    assert of_then(answer, ANSWERS[name]) == ANSWERS[name]

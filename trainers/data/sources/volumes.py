@@ -45,6 +45,7 @@ class VolumeSpec(DataSpec):
     """
 
     UNKEYED: ClassVar[frozenset[str]] = frozenset({"root", "tolerance"})
+    ADDED: ClassVar[frozenset[str]] = frozenset({"tolerance"})
 
     root: Path
     """The folder, or the file, that holds the source."""
