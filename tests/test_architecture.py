@@ -15,7 +15,20 @@ from bench.architecture import (
 )
 
 ROOT = Path(__file__).parent.parent
-VERBS = {"best", "explain", "launch", "main", "predict", "report", "serve", "status", "stop", "sync", "table", "transition_map"}
+VERBS = {
+    "best",
+    "explain",
+    "launch",
+    "main",
+    "predict",
+    "report",
+    "serve",
+    "status",
+    "stop",
+    "sync",
+    "table",
+    "transition_map",
+}
 """A command of the command line and the function that it calls bear the name of the verb."""
 KNOWN_TWICE = {"choose", "encode", "machine", "try_out"}
 """Names that still mean two things; none is added."""
