@@ -29,7 +29,7 @@ from typing import Any
 import numpy as np
 
 from analysis.transition.posterior import LOST, Posterior, chance_to_place, choose, code_of
-from study.search.transition_sampler import LIKELY
+from study.search.transition_sampler import MIN_CHANCE_TO_PLACE
 
 DECADES = (-6.0, 6.0)
 WIDTH = 0.5
@@ -73,7 +73,7 @@ def transition(low: float, high: float, _: int) -> tuple[Ask, Tell, Band | None]
     posterior = Posterior(low, high)
 
     def ask(pending: list[float]) -> float | None:
-        if pending and chance_to_place(posterior, pending, WIDTH) >= LIKELY:
+        if pending and chance_to_place(posterior, pending, WIDTH) >= MIN_CHANCE_TO_PLACE:
             return None
         return choose(posterior, pending)[0]
 
