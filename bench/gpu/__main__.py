@@ -26,10 +26,8 @@ from pathlib import Path
 import torch
 
 from bench.gpu.parts import PARTS, Budget, run_part
-from bench.gpu.record import Record, Row, describe_machine
+from bench.gpu.record import MARK, Record, Row, describe_machine, print_row
 
-MARK = "measured: "
-"""Before a row on a part's standard output."""
 GRACE_S = 5.0
 """From a part's own end of time to its being killed [s]."""
 
@@ -53,7 +51,7 @@ def main() -> None:
             torch.set_num_threads(1)
         budget = Budget(wanted.seconds, wanted.device, wanted.quick, wanted.acdc)
         for row in run_part(wanted.one, budget):
-            print(MARK + json.dumps(row), flush=True)
+            print_row(row)
         return
     names = [name for name in wanted.parts.split(",") if name]
     if unknown := [name for name in names if name not in PARTS]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 import subprocess
 import sys
@@ -15,6 +16,8 @@ from typing import Any
 import torch
 
 Row = dict[str, Any]
+MARK = "measured: "
+"""Before a row on a part's standard output."""
 PACKAGES = ("torch", "numpy", "scipy", "monai", "nibabel", "pydantic", "ray", "mlflow")
 
 
@@ -55,6 +58,11 @@ class Record:
         return "\n".join(lines) + "\n"
 
 
+def print_row(row: Row) -> None:
+    """Tell a row to the process that writes the record."""
+    print(MARK + json.dumps(row), flush=True)
+
+
 def show(value: Any) -> str:
     """A value as people write it: three figures of a number."""
     if isinstance(value, bool) or value is None:
@@ -80,7 +88,7 @@ def describe_machine(device: str) -> Row:
             "cuDNN": torch.backends.cudnn.version(),
             "driver": _driver(),
         }
-    found["cores"] = len_of_cores()
+    found["cores"] = usable_cores()
     return found | {name: version_of(name) for name in PACKAGES}
 
 
@@ -92,10 +100,8 @@ def version_of(package: str) -> str:
         return "not installed"
 
 
-def len_of_cores() -> int:
+def usable_cores() -> int:
     """Cores that this process may use."""
-    import os
-
     return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import json
 import multiprocessing
-import os
 import resource
 import subprocess
 import sys
@@ -19,7 +18,7 @@ from typing import Any
 import torch
 
 from bench.gpu.parts import Budget
-from bench.gpu.record import Row
+from bench.gpu.record import Row, print_row, usable_cores
 from bench.training import CPU, GPU, make_spec, prepare_process
 from trainers.data.prepared.read import open_prepared
 from trainers.data.prepared.write import prepare
@@ -40,7 +39,7 @@ search: {space: {loss: dice, phi: [I, BI], eps: [1.0e-7, v_hat], batch_size: 2, 
 
 def sharing(budget: Budget) -> Iterator[Row]:
     """Trials per hour of 1, 2, 4 and 8 processes at once on one device."""
-    counts = [count for count in (1, 2, 4, 8) if budget.device == "cuda" or count <= len(os.sched_getaffinity(0))]
+    counts = [count for count in (1, 2, 4, 8) if budget.device == "cuda" or count <= usable_cores()]
     alone, context = 0.0, multiprocessing.get_context("spawn")
     for index, count in enumerate(counts):
         seconds = 3.0 if budget.quick else budget.left / (len(counts) - index) * 0.5
@@ -226,8 +225,3 @@ def acdc(budget: Budget) -> Iterator[Row]:
         with suppress(TimeoutError):
             run_trial(spec, data, Path(name) / "trial", tell, budget.device)
         yield {"epochs": len(rows), "seconds per epoch": (rows[-1]["seconds"] / len(rows)) if rows else None}
-
-
-def print_row(row: Row) -> None:
-    """Say a row that comes while a trial runs, when no generator can yield it."""
-    print("measured: " + json.dumps(row), flush=True)

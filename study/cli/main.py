@@ -261,6 +261,3 @@ def losses(as_json: bool) -> None:
 for _command in (launch, status, stop, logs, sync, serve):
     main.add_command(_command)
 offer_server(main)
-
-if __name__ == "__main__":
-    main()
