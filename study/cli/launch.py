@@ -65,7 +65,7 @@ def launch(
     if as_json:
         show_json(vars(ended))
     elif not quiet:
-        _say_what_became(ended, places, _store_option(store, storage))
+        _show_outcome(ended, places, _store_option(store, storage))
     if ended.stopped:
         click.echo(f"interrupted; launch {ended.study} again to go on, its trials keep their checkpoints", err=True)
     if ended.troubled:
@@ -190,7 +190,7 @@ def _launch_elsewhere(
         sys.exit(1)
 
 
-def _say_what_became(ended: Launched, places: Places, options: str) -> None:
+def _show_outcome(ended: Launched, places: Places, options: str) -> None:
     click.echo(
         f"{ended.study}: {ended.done} of {ended.trials} trials done, {ended.failed} failed, {ended.lost} lost; "
         f"{ended.started} of them begun or continued by this launch"

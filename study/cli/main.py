@@ -11,8 +11,8 @@ import click
 
 from study.cli.launch import launch, logs, status, stop, sync
 from study.cli.options import (
-    Faces,
-    echo_many,
+    ErrorReportingGroup,
+    echo_messages,
     load_study,
     places_of,
     quiet_anyway,
@@ -32,7 +32,9 @@ from study.config.presets import preset_text
 from trainers.errors import Fault, InputError
 
 
-@click.group(cls=Faces, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(
+    cls=ErrorReportingGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}
+)
 @click.version_option(package_name="dicestudy")
 def main() -> None:
     """What will my Dice loss do with labels that are missing, and with labels that are rightly empty?"""  # noqa: D400
@@ -75,8 +77,8 @@ def check(study: str, as_json: bool, quiet: bool) -> None:
     if as_json:
         show_json(found)
     else:
-        echo_many([f"error: {Fault(fault['file'], fault['fault'], fault['remedy'])}" for fault in found["faults"]])
-        echo_many([f"note: {notice}" for notice in found["notices"]])
+        echo_messages([f"error: {Fault(fault['file'], fault['fault'], fault['remedy'])}" for fault in found["faults"]])
+        echo_messages([f"note: {notice}" for notice in found["notices"]])
         if found["ok"] and not quiet:
             click.echo(check_text(found["statistics"]))
     if not found["ok"]:

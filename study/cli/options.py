@@ -23,14 +23,14 @@ if TYPE_CHECKING:
     from study.config.spec import StudySpec
     from study.storage.locations import Places
 
-MOST_OF_A_KIND = 20
+MAX_MESSAGES_PER_KIND = 20
 """Messages of one kind that are shown; a table of a thousand rows has one cause."""
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
-class Faces(click.Group):
-    """Commands whose errors are read by people: one line a fault, no traceback, the exit code of the error."""
+class ErrorReportingGroup(click.Group):
+    """Commands whose errors are read by people: one line per fault, no traceback, the exit code of the error."""
 
     def main(self, *arguments: Any, **options: Any) -> Any:
         """Run the command on an output that takes every character, its help included."""
@@ -42,7 +42,7 @@ class Faces(click.Group):
         try:
             return super().invoke(ctx)
         except InputError as error:
-            echo_many([f"error: {fault}" for fault in error.faults])
+            echo_messages([f"error: {fault}" for fault in error.faults])
             ctx.exit(error.exit_code)
         except DicestudyError as error:
             click.echo(mask_secrets(f"error: {error}"), err=True)
@@ -71,18 +71,21 @@ def replace_unknown_characters() -> None:
         stream.reconfigure(errors="replace")
 
 
-def echo_many(lines: Sequence[str]) -> None:
-    """Print messages to stderr without secrets, of each kind at most ``MOST_OF_A_KIND`` and how many more there are."""
+def echo_messages(lines: Sequence[str]) -> None:
+    """Print messages to stderr without secrets.
+
+    Of each kind at most ``MAX_MESSAGES_PER_KIND``, and how many more there are.
+    """
     seen: Counter[str] = Counter()
     for line in lines:
         kind = _kind_of(line)
         seen[kind] += 1
-        if seen[kind] <= MOST_OF_A_KIND:
+        if seen[kind] <= MAX_MESSAGES_PER_KIND:
             click.echo(mask_secrets(line), err=True)
     for kind, count in seen.items():
-        if count > MOST_OF_A_KIND:
+        if count > MAX_MESSAGES_PER_KIND:
             click.echo(
-                f"… and {count - MOST_OF_A_KIND:,} more of {count:,} such as: {_ending(kind)}; "
+                f"… and {count - MAX_MESSAGES_PER_KIND:,} more of {count:,} such as: {_ending(kind)}; "
                 "dicestudy check STUDY --json lists all",
                 err=True,
             )

@@ -76,7 +76,7 @@ def offer_server(group: click.Group) -> None:
                 help="Ask this dicestudy service instead; its token is in DICESTUDY_TOKEN.",
             )
         )
-        command.callback = _either(command.callback, face or _refuse(name))
+        command.callback = _local_or_served(command.callback, face or _refuse(name))
 
 
 def _refuse(name: str) -> Face:
@@ -87,7 +87,7 @@ def _refuse(name: str) -> Face:
     return refuse
 
 
-def _either(local: Callable[..., Any] | None, face: Face) -> Callable[..., Any]:
+def _local_or_served(local: Callable[..., Any] | None, face: Face) -> Callable[..., Any]:
     assert local is not None
 
     @functools.wraps(local)

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from study.cli.options import MOST_OF_A_KIND, echo_many
+from study.cli.options import MAX_MESSAGES_PER_KIND, echo_messages
 from study.config.presets import preset_text
 from study.storage.locations import Places
 
@@ -45,9 +45,9 @@ def test_output_that_goes_to_a_file_is_utf8_whatever_the_terminal_is(tmp_path):
 
 def test_of_many_messages_of_a_kind_some_are_shown_with_the_count_of_all(capsys):
     rows = [f"error: table.csv:{row}: 'image{row}.nii' is missing; give it" for row in range(1000)]
-    echo_many([*rows, "error: study.yaml: another; mend it"])
+    echo_messages([*rows, "error: study.yaml: another; mend it"])
     lines = capsys.readouterr().err.splitlines()
-    assert len(lines) == MOST_OF_A_KIND + 2
+    assert len(lines) == MAX_MESSAGES_PER_KIND + 2
     assert "980 more of 1,000" in lines[-1]
     assert any("another" in line for line in lines)
 
